@@ -1,0 +1,1 @@
+"""raresearch: studies of neural networks for rare-event searches."""
