@@ -193,3 +193,38 @@ class Experiment:
     def simulated(self) -> bool:
         """True where events come from `simulate`: every page that shows them says so."""
         return type(self).dataset is Experiment.dataset
+
+
+#: what every experiment understands, with defaults; `described` below says what each means
+COMMON_DEFAULTS: Mapping[str, Value] = {
+    "data.events": 10_000,
+    "data.block": 2_000,
+    "train.epochs": 100,
+    "train.batch_size": 32,
+    "train.learning_rate": 1e-3,
+    "train.optimizer": "adam",
+    "train.beta1": 0.9,
+    "train.beta2": 0.999,
+    "train.weight_decay": 0.0,
+    "train.patience": 0,
+    "train.scaling": "none",
+}
+
+COMMON_DESCRIBED: Mapping[str, str] = {
+    "data.events": "number of events to simulate, all classes and splits together (ignored where events come from files)",
+    "data.block": "events per simulated block: one block, one random stream, one task",
+    "train.epochs": "largest number of epochs (passes over the training events)",
+    "train.batch_size": "events per optimiser step; the last, shorter batch of an epoch is used too",
+    "train.learning_rate": "step size of the optimiser",
+    "train.optimizer": "adam, adamw, sgd or rmsprop",
+    "train.beta1": "Adam's first decay rate; the momentum of sgd and rmsprop",
+    "train.beta2": "Adam's second decay rate",
+    "train.weight_decay": "L2 term: added to the gradient (adam, sgd, rmsprop) or decoupled (adamw)",
+    "train.patience": "epochs without a new lowest validation loss before stopping; 0: never stop early",
+    "train.scaling": "none, minmax or standard: per feature, fitted on the training events only",
+}
+
+
+def parameters(experiment: Experiment) -> dict[str, Value]:
+    """Every name that a config of ``experiment`` may hold, with its default."""
+    return {**COMMON_DEFAULTS, **experiment.defaults}
