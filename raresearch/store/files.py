@@ -1,0 +1,77 @@
+"""Atomic files: nothing in a store is ever seen half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from raresearch.errors import StoreError
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals at ``path`` into one clear line (`StoreError`)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free space, or choose another folder with --out; what has landed stays, run the same line again"
+            raise StoreError(str(path), "the disk is full", remedy) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise StoreError(str(path), f"cannot be written ({error.strerror})", "choose another folder with --out") from error
+        raise
+
+
+def make_folder(path: Path) -> Path:
+    """Create ``path`` with its parents; a `StoreError` where that is refused."""
+    with refusals(path):
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with refusals(path):
+            write(temporary)
+            flush_to_disk(temporary)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """fsync: after a power cut a renamed file must not turn out empty."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def landing_folder(final: Path, temporary_root: Path) -> Iterator[Path]:
+    """A scratch folder that becomes ``final`` by one rename when the block ends well, and vanishes otherwise.
+
+    Where ``final`` exists already, the same content was landed by another worker and stays.
+    """
+    scratch = temporary_root / f"{final.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        with refusals(final):
+            scratch.mkdir(parents=True)
+            yield scratch
+            for file in scratch.iterdir():
+                flush_to_disk(file)
+            try:
+                os.rename(scratch, final)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,197 @@
+"""`Store`: one study's folder. Writing is atomic, reading sees only what has landed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raresearch.errors import StoreError
+from raresearch.store.files import landing_folder, make_folder, refusals, write_atomic
+from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
+from raresearch.types import Array, Outcome, canonical, digest
+
+FORMAT = 1
+
+
+class Store:
+    """The store in folder ``root``. Instances are cheap, hold no open file and may be used from any process."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def create(cls, root: Path | str, identity: str, about: Mapping[str, Any]) -> Store:
+        """The store of the study with ``identity`` in ``root``: a new one, or the one that is there.
+
+        Raises `StoreError` where ``root`` holds another study, something else, or cannot be written.
+        """
+        store = cls(root)
+        path = store.root / "study.json"
+        with refusals(store.root):
+            occupied = store.root.is_dir() and any(store.root.iterdir()) and not path.exists()
+        if occupied and not (store.root / "cells").is_dir() and {p.name for p in store.root.iterdir()} - {"datasets"}:
+            raise StoreError(str(root), "the folder holds something else", "give an empty or new folder with --out")
+        make_folder(store.root / "cells")
+        make_folder(store.root / "events")
+        if path.exists():
+            there = store.about()
+            if there["identity"] != identity:
+                remedy = f"it holds {there.get('study', '?')!r}; give another folder with --out"
+                raise StoreError(str(root), "the folder holds another study (its YAML or scale differs)", remedy)
+        else:
+            content = canonical({**about, "identity": identity, "format": FORMAT})
+            write_atomic(path, lambda p: _write_text(p, content))
+        return store
+
+    @classmethod
+    def open(cls, root: Path | str) -> Store:
+        """The store in ``root``; `StoreError` where there is none."""
+        store = cls(root)
+        if not (store.root / "study.json").is_file():
+            raise StoreError(str(root), "no study here", "give the folder that `raresearch run` printed")
+        return store
+
+    def about(self) -> dict[str, Any]:
+        """What `create` was given: identity, spec, versions."""
+        try:
+            content = json.loads((self.root / "study.json").read_text())
+        except json.JSONDecodeError as error:
+            raise StoreError(str(self.root / "study.json"), "not readable as JSON", "restore it or start a new folder") from error
+        if content.get("format") != FORMAT:
+            raise StoreError(str(self.root), f"store format {content.get('format')}", f"this raresearch reads format {FORMAT}")
+        return dict(content)
+
+    # -- writing
+
+    def land(self, records: Sequence[CellRecord]) -> None:
+        """Make ``records`` part of the store by one rename: all of them or none."""
+        if not records:
+            return
+        name = digest(sorted([r.cell.key, r.outcome.state] for r in records), 24)
+        with landing_folder(self.root / "cells" / name, self.root / ".tmp") as folder:
+            pq.write_table(cells_table(records), folder / "cells.parquet")
+            epochs = epochs_table(records)
+            pq.write_table(epochs, folder / "epochs.parquet", use_dictionary=["cell"])
+            for events in sorted({e for r in records for e in r.scores}):
+                table = scores_table(records, events)
+                if table is not None:
+                    _write_ipc(folder / f"scores-{events}.arrow", table)
+            weights = {f"{r.cell.key}/{e}/{n}": a for r in records for e, state in r.weights.items() for n, a in state.items()}
+            if weights:
+                # safetensors' numpy module needs no torch, so a report reads weights on a bare machine.
+                from safetensors.numpy import save_file
+
+                save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / "weights.safetensors")
+
+    def put_events(self, name: str, table: pa.Table) -> None:
+        """Keep the events that scores of ``name`` are ordered by; writing the same name again changes nothing."""
+        path = self.root / "events" / f"{name}.parquet"
+        if not path.exists():
+            write_atomic(path, lambda p: pq.write_table(table, p))
+
+    # -- reading
+
+    def landings(self) -> list[Path]:
+        """Folders that have landed, in the order of their names."""
+        folder = self.root / "cells"
+        return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+    def cells(self) -> pa.Table:
+        """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
+        parts = []
+        for landing in self.landings():
+            table = _read(landing / "cells.parquet")
+            parts.append(table.append_column("landing", pa.array([landing.name] * len(table), pa.string())))
+        if not parts:
+            return pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
+        table = pa.concat_tables(parts)
+        table = table.sort_by([("config", "ascending"), ("fold", "ascending"), ("seed", "ascending"), ("cell", "ascending"), ("state", "ascending")])
+        # "done" sorts before "failed": the first row of each cell is the one that counts.
+        _, first = np.unique(np.asarray(table["cell"].to_pylist(), dtype=str), return_index=True)
+        return table.take(pa.array(np.sort(first)))
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Cell key → outcome, for everything that has landed."""
+        names = ("state", "stop_epoch", "best_epoch", "best_val_loss", "seconds", "error")
+        return {row["cell"]: Outcome(row["cell"], **{n: row[n] for n in names}) for row in self.cells().to_pylist()}
+
+    def landed(self, key: str) -> bool:
+        """True where the cell ``key`` is done, by the landing name of a cell that landed alone, or else by looking."""
+        if (self.root / "cells" / digest([[key, "done"]], 24)).is_dir():
+            return True
+        return any(o.key == key and o.state == "done" for o in self.outcomes().values())
+
+    def epochs(self, cells: pa.Table | None = None) -> pa.Table:
+        """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
+        cells = self.cells() if cells is None else cells
+        done = cells.filter(pa.compute.equal(cells["state"], "done"))
+        parts = [_read(self.root / "cells" / name / "epochs.parquet") for name in _unique(done["landing"])]
+        if not parts:
+            return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})
+        epochs = pa.concat_tables(parts, promote_options="default")
+        keys = np.asarray(done["cell"].to_pylist(), dtype=str)
+        order = np.argsort(keys)
+        mine = np.asarray(epochs["cell"].to_pylist(), dtype=str)
+        where = order[np.searchsorted(keys, mine, sorter=order).clip(max=len(keys) - 1)]
+        known = keys[where] == mine
+        for name in ("config", "fold", "seed"):
+            epochs = epochs.append_column(name, done[name].take(pa.array(where)))
+        epochs = epochs.append_column("_row", pa.array(where)).filter(pa.array(known))
+        return epochs.sort_by([("_row", "ascending"), ("epoch", "ascending")]).drop_columns(["_row"])
+
+    def events(self, name: str) -> pa.Table:
+        """Event ids and observers in the order of the scores; labels and weights for validation events."""
+        path = self.root / "events" / f"{name}.parquet"
+        if not path.is_file():
+            raise StoreError(str(path), "these events are not in the store", "run the study again, it restores them")
+        return pq.read_table(path)
+
+    def scores(self, landing: str, events: str) -> tuple[Array, Array, Array]:
+        """Keys (R,), epochs (R,) and scores (R, N) float32 (logits, memory-mapped) of one landing."""
+        path = self.root / "cells" / landing / f"scores-{events}.arrow"
+        if not path.is_file():
+            raise StoreError(str(path), "these scores were not kept", "set `keep: {scores: all}` and run again")
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        column = table["scores"].combine_chunks()
+        matrix = column.flatten().to_numpy(zero_copy_only=True).reshape(len(table), -1)
+        return np.asarray(table["cell"].to_pylist(), dtype=str), table["epoch"].to_numpy(), matrix
+
+    def weights(self, landing: str, key: str, epoch: int) -> dict[str, Array]:
+        """Parameters of ``key`` after ``epoch``; `StoreError` where the policy dropped them."""
+        from safetensors import safe_open
+
+        prefix = f"{key}/{epoch}/"
+        path = self.root / "cells" / landing / "weights.safetensors"
+        if path.is_file():
+            with safe_open(path, framework="numpy") as file:
+                found = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}
+            if found:
+                return found
+        raise StoreError(f"weights of cell {key}, epoch {epoch}", "not kept", "set `keep: {weights: kept}` and run again")
+
+
+def _write_text(path: Path, content: str) -> None:
+    path.write_text(content)
+
+
+def _write_ipc(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
+        raise StoreError(str(path), "damaged (not readable as Parquet)", remedy) from error
+
+
+def _unique(column: Iterable[Any]) -> list[str]:
+    return sorted({str(v) for v in column})
