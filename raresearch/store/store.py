@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
@@ -17,6 +18,7 @@ from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_tabl
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
+OURS = {"cells", "events", "datasets", ".tmp", "driver.lock", "leases.lock", "report"}
 
 
 class Store:
@@ -24,6 +26,21 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._done_in: dict[str, frozenset[str]] = {}  # landings never change, so what was read once stays true
+
+    @classmethod
+    def check(cls, root: Path | str, identity: str) -> None:
+        """`StoreError` where ``root`` holds another study or something else; writes nothing."""
+        store = cls(root)
+        with refusals(store.root):
+            names = {p.name for p in store.root.iterdir()} if store.root.exists() else set()
+        if "study.json" in names:
+            there = store.about()
+            if there["identity"] != identity:
+                rule = f"the folder holds another study ({there.get('study', '?')!r} with another YAML, scale or version)"
+                raise StoreError(str(root), rule, "give another folder with --out")
+        elif names - OURS:
+            raise StoreError(str(root), f"the folder holds something else ({min(names - OURS)})", "give a new folder with --out")
 
     @classmethod
     def create(cls, root: Path | str, identity: str, about: Mapping[str, Any]) -> Store:
@@ -31,20 +48,12 @@ class Store:
 
         Raises `StoreError` where ``root`` holds another study, something else, or cannot be written.
         """
+        cls.check(root, identity)
         store = cls(root)
-        path = store.root / "study.json"
-        with refusals(store.root):
-            occupied = store.root.is_dir() and any(store.root.iterdir()) and not path.exists()
-        if occupied and not (store.root / "cells").is_dir() and {p.name for p in store.root.iterdir()} - {"datasets"}:
-            raise StoreError(str(root), "the folder holds something else", "give an empty or new folder with --out")
         make_folder(store.root / "cells")
         make_folder(store.root / "events")
-        if path.exists():
-            there = store.about()
-            if there["identity"] != identity:
-                remedy = f"it holds {there.get('study', '?')!r}; give another folder with --out"
-                raise StoreError(str(root), "the folder holds another study (its YAML or scale differs)", remedy)
-        else:
+        path = store.root / "study.json"
+        if not path.exists():
             content = canonical({**about, "identity": identity, "format": FORMAT})
             write_atomic(path, lambda p: _write_text(p, content))
         return store
@@ -122,10 +131,13 @@ class Store:
         return {row["cell"]: Outcome(row["cell"], **{n: row[n] for n in names}) for row in self.cells().to_pylist()}
 
     def landed(self, key: str) -> bool:
-        """True where the cell ``key`` is done, by the landing name of a cell that landed alone, or else by looking."""
-        if (self.root / "cells" / digest([[key, "done"]], 24)).is_dir():
-            return True
-        return any(o.key == key and o.state == "done" for o in self.outcomes().values())
+        """True where the cell ``key`` is done. Cheap to ask often: only landings not seen before are read."""
+        for landing in self.landings():
+            if landing.name not in self._done_in:
+                table = _read(landing / "cells.parquet", ["cell", "state"])
+                done = table.filter(pa.compute.equal(table["state"], "done"))["cell"]
+                self._done_in[landing.name] = frozenset(done.to_pylist())
+        return any(key in done for done in self._done_in.values())
 
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
@@ -185,9 +197,9 @@ def _write_ipc(path: Path, table: pa.Table) -> None:
         writer.write_table(table.combine_chunks())
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return pq.read_table(path, columns=columns, partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
         remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
         raise StoreError(str(path), "damaged (not readable as Parquet)", remedy) from error

@@ -1,0 +1,186 @@
+"""Packs on Ray Tune: reused actors, bounded concurrency, one small JSON a trial.
+
+Tune is the scheduler and nothing else. Which cells exist, what is done and what comes next is the study's; scores go from
+the worker straight into the store. So a trial is a pack, its config is the pack as JSON, its result the outcomes as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher as TuneSearcher
+
+from raresearch.errors import Interrupted
+from raresearch.execution.base import Source, Waiting
+from raresearch.execution.worker import InMemory, WorkContext, run_pack
+from raresearch.training.arrays import Loaded
+from raresearch.types import Cell, Outcome, Pack, freeze
+
+
+@dataclass
+class ObjectStoreData:
+    """Datasets in Ray's object store: one copy a node, mapped without copying by every worker on it."""
+
+    references: Mapping[str, Any]
+    _loaded: dict[str, Loaded] = field(default_factory=dict)
+
+    def load(self, fingerprint: str) -> Loaded:
+        if fingerprint not in self._loaded:
+            self._loaded[fingerprint] = ray.get(self.references[fingerprint])
+        return self._loaded[fingerprint]
+
+
+def share(data: InMemory) -> ObjectStoreData:
+    """Put datasets into the object store, once."""
+    return ObjectStoreData({name: ray.put(loaded) for name, loaded in data.loaded.items()})
+
+
+class PackTrainable(tune.Trainable):  # type: ignore[misc]
+    """A worker. The actor is reused from pack to pack; nothing of a pack survives in it."""
+
+    def setup(self, config: dict[str, Any], context: WorkContext | None = None) -> None:
+        assert context is not None
+        self.context = context
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.pack = pack_from_json(new_config["pack"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None)
+        # Nested results would be flattened by Tune before the searcher sees them.
+        return {"outcomes": json.dumps([o.to_json() for o in outcomes]), "done": True}
+
+
+class _PackSearcher(TuneSearcher):  # type: ignore[misc]
+    """Tune asks this for trials; it asks the study."""
+
+    def __init__(self, source: Source, retries: int) -> None:
+        super().__init__(metric="cells", mode="max")
+        self.source: Source | None = source
+        self.running: dict[str, Pack] = {}
+        self.errors: list[BaseException] = []
+        self.dry = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune snapshots its searcher; our truth is the store, so the live study stays out of the pickle.
+        return {**self.__dict__, "source": None, "running": {}, "errors": []}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.source is None or self.errors:
+            return str(TuneSearcher.FINISHED)
+        try:
+            pack = self.source.next_pack()
+        except Exception as error:  # Tune would swallow it in a log; it is raised again after the last trial
+            self.errors.append(error)
+            return str(TuneSearcher.FINISHED)
+        if pack is None:
+            self.dry = True
+            return str(TuneSearcher.FINISHED)
+        if isinstance(pack, Waiting):
+            return None
+        self.running[trial_id] = pack
+        return {"pack": pack_to_json(pack)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pack = self.running.pop(trial_id, None)
+        if pack is None or self.source is None:
+            return
+        try:
+            if error or not result or "outcomes" not in result:
+                self.source.crashed(pack, "the worker died")
+            else:
+                self.source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
+        except Exception as failure:  # as above
+            self.errors.append(failure)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: resume is a replay of the store."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def pack_to_json(pack: Pack) -> str:
+    return json.dumps({"why": pack.why, "cells": [_cell_to_json(c) for c in pack.cells]})
+
+
+def _cell_to_json(cell: Cell) -> dict[str, Any]:
+    return {
+        "config": dict(cell.config),
+        "fold": cell.fold,
+        "seed": cell.seed,
+        "epochs": cell.epochs,
+        "identity": dict(cell.identity),
+    }
+
+
+def pack_from_json(text: str) -> Pack:
+    content = json.loads(text)
+    cells = tuple(
+        Cell(
+            config={k: freeze(v) for k, v in c["config"].items()},
+            fold=c["fold"],
+            seed=c["seed"],
+            epochs=c["epochs"],
+            identity={k: freeze(v) for k, v in c["identity"].items()},
+        )
+        for c in content["cells"]
+    )
+    return Pack(cells, content["why"])
+
+
+@dataclass(frozen=True)
+class RayTuneExecutor:
+    """``workers`` packs at a time, each with ``cpus`` and ``gpus``. Ray must be running (`ray_session`)."""
+
+    context: WorkContext
+    workers: int
+    cpus: float = 1
+    gpus: float = 0
+    retries: int = 3
+
+    def run(self, source: Source) -> None:
+        """Run ``source`` dry through Tune; Ctrl-C raises `Interrupted` after Tune has ended its trials."""
+        context = self.context
+        if isinstance(context.data, InMemory):
+            context = replace(context, data=share(context.data))
+        searcher = _PackSearcher(source, self.retries)
+        trainable = tune.with_resources(
+            tune.with_parameters(PackTrainable, context=context), {"cpu": self.cpus, "gpu": self.gpus}
+        )
+        # Tune insists on a folder for its own records. They are not the truth and go when it is done.
+        scratch = tempfile.mkdtemp(prefix="raresearch-tune-")
+        try:
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    num_samples=-1,
+                    max_concurrent_trials=self.workers,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(storage_path=scratch, name="packs", verbose=0, callbacks=[]),
+            )
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if searcher.errors:
+            raise searcher.errors[0]
+        if not searcher.dry or searcher.running:
+            raise Interrupted("interrupted")
+
+
+def worker_count(asked: int | str, cpus: int, per_worker: float) -> int:
+    """``auto``: as many workers as CPUs allow; a number: that many, at most what is there."""
+    most = max(1, int(cpus / max(per_worker, 1e-9))) if per_worker else (os.cpu_count() or 1)
+    return most if asked == "auto" else max(1, min(int(asked), most))

@@ -1,0 +1,36 @@
+"""Named random streams of a cell, and torch's generator seeded from them and given back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from raresearch.types import Cell
+
+
+def order_generator(cell: Cell, study_seed: int) -> np.random.Generator:
+    """The stream that shuffles the training events of ``cell``."""
+    return np.random.Generator(np.random.PCG64(cell.stream(study_seed, "order")))
+
+
+def torch_seed(cell: Cell, study_seed: int, purpose: str) -> int:
+    """A 63-bit seed for torch: ``purpose`` is "initialisation" or "noise" (dropout, augmentation)."""
+    return int(cell.stream(study_seed, purpose).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def own_randomness() -> Iterator[None]:
+    """Leave torch's global generator and thread count as they were found.
+
+    One thread: two workers of two threads fight over two cores, and sums in another order change the last bit.
+    """
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
