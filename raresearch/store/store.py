@@ -26,7 +26,8 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-        self._done_in: dict[str, frozenset[str]] = {}  # landings never change, so what was read once stays true
+        self._cells_in: dict[str, pa.Table] = {}  # landings never change, so what was read once stays true
+        self._done: set[str] = set()
 
     @classmethod
     def check(cls, root: Path | str, identity: str) -> None:
@@ -111,17 +112,22 @@ class Store:
         folder = self.root / "cells"
         return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
+    def _look(self) -> None:
+        """Read the landings that are new since the last look."""
+        for landing in self.landings():
+            if landing.name not in self._cells_in:
+                table = _read(landing / "cells.parquet")
+                self._cells_in[landing.name] = table.append_column("landing", pa.array([landing.name] * len(table), pa.string()))
+                self._done.update(table.filter(pa.compute.equal(table["state"], "done"))["cell"].to_pylist())
+
     def cells(self) -> pa.Table:
         """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
-        parts = []
-        for landing in self.landings():
-            table = _read(landing / "cells.parquet")
-            parts.append(table.append_column("landing", pa.array([landing.name] * len(table), pa.string())))
-        if not parts:
+        self._look()
+        if not self._cells_in:
             return pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
-        table = pa.concat_tables(parts)
-        table = table.sort_by([("config", "ascending"), ("fold", "ascending"), ("seed", "ascending"), ("cell", "ascending"), ("state", "ascending")])
         # "done" sorts before "failed": the first row of each cell is the one that counts.
+        order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
+        table = pa.concat_tables(self._cells_in.values()).sort_by(order)
         _, first = np.unique(np.asarray(table["cell"].to_pylist(), dtype=str), return_index=True)
         return table.take(pa.array(np.sort(first)))
 
@@ -132,12 +138,8 @@ class Store:
 
     def landed(self, key: str) -> bool:
         """True where the cell ``key`` is done. Cheap to ask often: only landings not seen before are read."""
-        for landing in self.landings():
-            if landing.name not in self._done_in:
-                table = _read(landing / "cells.parquet", ["cell", "state"])
-                done = table.filter(pa.compute.equal(table["state"], "done"))["cell"]
-                self._done_in[landing.name] = frozenset(done.to_pylist())
-        return any(key in done for done in self._done_in.values())
+        self._look()
+        return key in self._done
 
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
@@ -197,9 +199,9 @@ def _write_ipc(path: Path, table: pa.Table) -> None:
         writer.write_table(table.combine_chunks())
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _read(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        return pq.read_table(path, partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
         remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
         raise StoreError(str(path), "damaged (not readable as Parquet)", remedy) from error

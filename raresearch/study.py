@@ -1,0 +1,188 @@
+"""A study: configs become cells, cells become packs, results go back to the searcher. Knows no Ray.
+
+The store is the truth. Starting a study and resuming it are the same act: what has landed is told to the searcher first,
+half-finished configs are finished next, and only then is anything new proposed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raresearch.ensembles.base import SelectionRule
+from raresearch.ensembles.evaluation import ScoreReader, config_score, epoch_table, estimate, select
+from raresearch.execution.base import Waiting
+from raresearch.experiment import Experiment
+from raresearch.metrics.base import FigureOfMerit
+from raresearch.searchers.base import Searcher
+from raresearch.spec import StudySpec
+from raresearch.store.records import CellRecord, parse_config
+from raresearch.store.store import Store
+from raresearch.types import Cell, Config, Outcome, Pack, config_id, freeze
+
+
+def make_cells(spec: StudySpec, experiment: Experiment, config: Config, fingerprint: str) -> tuple[Cell, ...]:
+    """The cells of one full config: every repeat of every fold, on the dataset with ``fingerprint``."""
+    identity = {
+        "experiment": experiment.name,
+        "version": experiment.version,
+        "data": fingerprint,
+        "folds": spec.folds,
+        "study_seed": spec.seed,
+    }
+    epochs = int(config["train.epochs"])  # type: ignore[arg-type]
+    return tuple(Cell(config, fold, seed, epochs, identity) for seed in range(spec.repeats) for fold in range(spec.folds))
+
+
+def plan_packs(cells: Sequence[Cell]) -> list[Pack]:
+    """Cells → packs. Today each cell is a pack of its own."""
+    return [Pack((cell,), "one cell at a time") for cell in cells]
+
+
+@dataclass
+class Counts:
+    """How a study stands, in cells. ``total`` is None where the searcher cannot say."""
+
+    total: int | None
+    done: int = 0
+    failed: int = 0
+    reused: int = 0
+    running: int = 0
+
+
+@dataclass
+class _Open:
+    """A config whose cells are not all in."""
+
+    point: Config
+    cells: tuple[Cell, ...]
+
+
+@dataclass
+class Study:
+    """The state of a running study in the driver; the `Source` that executors pull from."""
+
+    spec: StudySpec
+    experiment: Experiment
+    store: Store
+    searcher: Searcher
+    rule: SelectionRule
+    objective: FigureOfMerit
+    fingerprint: Callable[[Config], str]
+    on_change: Callable[[Counts], None] = lambda counts: None
+    retry_failed: bool = False
+    total_configs: int | None = None
+    _queue: deque[Pack] = field(default_factory=deque)
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _running: int = 0
+    _crashes: dict[str, int] = field(default_factory=dict)
+    _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _reused: int = 0
+    _asked_all: bool = False
+
+    def start(self) -> None:
+        """Replay the store: tell the searcher what is done, queue what is half done."""
+        self._outcomes = self.store.outcomes()
+        if self.retry_failed:
+            self._outcomes = {k: o for k, o in self._outcomes.items() if o.state == "done"}
+        known: dict[str, Config] = {}
+        for row in self.store.cells().to_pylist():
+            known.setdefault(row["config"], {n: freeze(v) for n, v in parse_config(row["values"]).items()})
+        half_done = []
+        for config in known.values():
+            point = self.spec.space.project(config)
+            cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))
+            self._reused += sum(c.key in self._outcomes for c in cells)
+            if all(c.key in self._outcomes for c in cells):
+                self._tell(point, cells)
+            else:
+                half_done.append((point, cells))
+        for point, cells in half_done:
+            self._add(point, cells)
+        self.on_change(self.counts())
+
+    def next_pack(self) -> Pack | Waiting | None:
+        """The next pack for an executor (see `Source`)."""
+        while not self._queue and not self._asked_all:
+            point = self.searcher.ask()
+            if point is None:
+                self._asked_all = True
+            else:
+                self._propose(point)
+        if self._queue:
+            self._running += len(self._queue[0].cells)
+            return self._queue.popleft()
+        return Waiting() if self._running else None
+
+    def _propose(self, point: Config) -> None:
+        config = self.spec.config(point)
+        if config_id(config) in self._open:
+            return  # a half-finished config of an earlier run, queued already
+        cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))
+        if all(c.key in self._outcomes for c in cells):
+            self._tell(point, cells)
+        else:
+            self._add(point, cells)
+
+    def _add(self, point: Config, cells: tuple[Cell, ...]) -> None:
+        self._open[config_id(cells[0].config)] = _Open(point, cells)
+        self._queue.extend(plan_packs([c for c in cells if c.key not in self._outcomes]))
+
+    def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
+        """A pack has landed (see `Source`)."""
+        self._running -= len(pack.cells)
+        self._outcomes.update({o.key: o for o in outcomes})
+        for config in {config_id(c.config) for c in pack.cells}:
+            entry = self._open.get(config)
+            if entry and all(c.key in self._outcomes for c in entry.cells):
+                del self._open[config]
+                self._tell(entry.point, entry.cells)
+        self.on_change(self.counts())
+
+    def crashed(self, pack: Pack, reason: str) -> None:
+        """A worker died: offer the pack's unfinished cells again, ``retries`` times at most (see `Source`)."""
+        self._running -= len(pack.cells)
+        landed = {c.key: o for c in pack.cells if (o := self.store.outcomes().get(c.key))}
+        lost = [c for c in pack.cells if c.key not in landed]
+        for cell in lost:
+            self._crashes[cell.key] = self._crashes.get(cell.key, 0) + 1
+        again = [c for c in lost if self._crashes[c.key] <= self.spec.execution.retries]
+        for cell in (c for c in lost if c not in again):
+            outcome = Outcome(cell.key, "failed", error=f"{reason} {self._crashes[cell.key]} times")
+            self.store.land([CellRecord(cell, outcome)])
+            landed[cell.key] = outcome
+        self._queue.extendleft(plan_packs(again))
+        self._running += len(pack.cells)
+        self.finished(pack, list(landed.values()))
+
+    def _tell(self, point: Config, cells: Sequence[Cell]) -> None:
+        self.searcher.tell(point, self.score(cells))
+
+    def score(self, cells: Sequence[Cell]) -> float:
+        """The objective of one config on validation: the study's statistic over its done cells; -inf where all failed."""
+        keys = np.asarray([c.key for c in cells if self._outcomes[c.key].state == "done"], dtype=str)
+        if not len(keys):
+            return float("-inf")
+        table = epoch_table(self.store)
+        mine = table.where(np.isin(table["cell"], keys))
+        reader = ScoreReader(self.store)
+        values = [estimate(reader, e, self.objective).value for e in select(mine, self.rule)]
+        return config_score(values, self.spec.statistic, self.objective.goal)
+
+    def counts(self) -> Counts:
+        """Cells in total, done, failed, reused from earlier runs, running."""
+        states = [o.state for o in self._outcomes.values()]
+        total = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
+        return Counts(total, states.count("done"), states.count("failed"), self._reused, self._running)
+
+    def failures(self) -> Mapping[str, str]:
+        """Cell key → reason, for every failed cell."""
+        return {o.key: o.error for o in self._outcomes.values() if o.state == "failed"}
+
+    def unfinished(self) -> int:
+        """Cells that are proposed and not in."""
+        return sum(c.key not in self._outcomes for entry in self._open.values() for c in entry.cells)
+
