@@ -140,6 +140,9 @@ class Experiment:
     described: ClassVar[Mapping[str, str]] = {}
     #: figures of merit reported besides the study's objective
     figures_of_merit: ClassVar[tuple[str, ...]] = ("roc_auc",)
+    #: a CSV beside the module with the publication's figures (columns label, value, spread, best_epoch): shown in columns
+    #: headed `paper`, read by nothing else
+    paper: ClassVar[str] = ""
     #: BibTeX keys or DOIs of what this experiment stands on
     cites: ClassVar[tuple[str, ...]] = ()
 

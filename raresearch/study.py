@@ -134,6 +134,26 @@ class Study:
     def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         """A pack has landed (see `Source`)."""
         self._running -= len(pack.cells)
+        self._settle(outcomes, pack)
+
+    def crashed(self, pack: Pack, reason: str) -> None:
+        """A worker died: offer the pack's unfinished cells again, ``retries`` times at most (see `Source`)."""
+        self._running -= len(pack.cells)
+        there = self.store.outcomes()  # the worker may have died after some of its cells had landed
+        settled = [there[c.key] for c in pack.cells if c.key in there]
+        again = []
+        for cell in (c for c in pack.cells if c.key not in there):
+            self._crashes[cell.key] = self._crashes.get(cell.key, 0) + 1
+            if self._crashes[cell.key] <= self.spec.execution.retries:
+                again.append(cell)
+            else:
+                outcome = Outcome(cell.key, "failed", error=f"{reason}, {self._crashes[cell.key]} times")
+                self.store.land([CellRecord(cell, outcome)])
+                settled.append(outcome)
+        self._queue.extendleft(plan_packs(again))
+        self._settle(settled, pack)
+
+    def _settle(self, outcomes: Sequence[Outcome], pack: Pack) -> None:
         self._outcomes.update({o.key: o for o in outcomes})
         for config in {config_id(c.config) for c in pack.cells}:
             entry = self._open.get(config)
@@ -141,22 +161,6 @@ class Study:
                 del self._open[config]
                 self._tell(entry.point, entry.cells)
         self.on_change(self.counts())
-
-    def crashed(self, pack: Pack, reason: str) -> None:
-        """A worker died: offer the pack's unfinished cells again, ``retries`` times at most (see `Source`)."""
-        self._running -= len(pack.cells)
-        landed = {c.key: o for c in pack.cells if (o := self.store.outcomes().get(c.key))}
-        lost = [c for c in pack.cells if c.key not in landed]
-        for cell in lost:
-            self._crashes[cell.key] = self._crashes.get(cell.key, 0) + 1
-        again = [c for c in lost if self._crashes[c.key] <= self.spec.execution.retries]
-        for cell in (c for c in lost if c not in again):
-            outcome = Outcome(cell.key, "failed", error=f"{reason} {self._crashes[cell.key]} times")
-            self.store.land([CellRecord(cell, outcome)])
-            landed[cell.key] = outcome
-        self._queue.extendleft(plan_packs(again))
-        self._running += len(pack.cells)
-        self.finished(pack, list(landed.values()))
 
     def _tell(self, point: Config, cells: Sequence[Cell]) -> None:
         self.searcher.tell(point, self.score(cells))

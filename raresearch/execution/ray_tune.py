@@ -11,36 +11,43 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher as TuneSearcher
 
+from raresearch.data.dataset import Dataset
 from raresearch.errors import Interrupted
 from raresearch.execution.base import Source, Waiting
-from raresearch.execution.worker import InMemory, WorkContext, run_pack
-from raresearch.training.arrays import Loaded
+from raresearch.execution.worker import WorkContext, run_pack
+from raresearch.training.arrays import Loaded, load
 from raresearch.types import Cell, Outcome, Pack, freeze
 
 
 @dataclass
 class ObjectStoreData:
-    """Datasets in Ray's object store: one copy a node, mapped without copying by every worker on it."""
+    """Datasets in Ray's object store: one copy a node, mapped without copying by every worker on it.
+
+    ``root`` holds the datasets' folders, for those that a search proposed after the workers had started.
+    """
 
     references: Mapping[str, Any]
+    root: Path
     _loaded: dict[str, Loaded] = field(default_factory=dict)
 
     def load(self, fingerprint: str) -> Loaded:
         if fingerprint not in self._loaded:
-            self._loaded[fingerprint] = ray.get(self.references[fingerprint])
+            reference = self.references.get(fingerprint)
+            self._loaded[fingerprint] = ray.get(reference) if reference else load(Dataset.open(self.root / fingerprint))
         return self._loaded[fingerprint]
 
 
-def share(data: InMemory) -> ObjectStoreData:
+def share(loaded: Mapping[str, Loaded], root: Path) -> ObjectStoreData:
     """Put datasets into the object store, once."""
-    return ObjectStoreData({name: ray.put(loaded) for name, loaded in data.loaded.items()})
+    return ObjectStoreData({name: ray.put(each) for name, each in loaded.items()}, root)
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]
@@ -64,7 +71,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
 class _PackSearcher(TuneSearcher):  # type: ignore[misc]
     """Tune asks this for trials; it asks the study."""
 
-    def __init__(self, source: Source, retries: int) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__(metric="cells", mode="max")
         self.source: Source | None = source
         self.running: dict[str, Pack] = {}
@@ -147,16 +154,12 @@ class RayTuneExecutor:
     workers: int
     cpus: float = 1
     gpus: float = 0
-    retries: int = 3
 
     def run(self, source: Source) -> None:
         """Run ``source`` dry through Tune; Ctrl-C raises `Interrupted` after Tune has ended its trials."""
-        context = self.context
-        if isinstance(context.data, InMemory):
-            context = replace(context, data=share(context.data))
-        searcher = _PackSearcher(source, self.retries)
+        searcher = _PackSearcher(source)
         trainable = tune.with_resources(
-            tune.with_parameters(PackTrainable, context=context), {"cpu": self.cpus, "gpu": self.gpus}
+            tune.with_parameters(PackTrainable, context=self.context), {"cpu": self.cpus, "gpu": self.gpus}
         )
         # Tune insists on a folder for its own records. They are not the truth and go when it is done.
         scratch = tempfile.mkdtemp(prefix="raresearch-tune-")

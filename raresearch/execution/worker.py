@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,16 +25,6 @@ class DataHandles(Protocol):
 
     def load(self, fingerprint: str) -> Loaded:
         """The events of the dataset with ``fingerprint``; may keep them for the next call."""
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """Datasets that this process holds already."""
-
-    loaded: Mapping[str, Loaded]
-
-    def load(self, fingerprint: str) -> Loaded:
-        return self.loaded[fingerprint]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Simulator constants as dataclass fields that carry unit, meaning and provenance, and that a study may override.
 
 A field ``electron_lifetime`` of one of the frozen dataclasses is the config name ``data.electron_lifetime``; its default and
-its one-line description in `Experiment.defaults` and `Experiment.described` are read off the field, so that they cannot drift apart.
+its line in `Experiment.described` are read off the field, so that they cannot drift apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def constant(default: float, unit: str, meaning: str, source: str) -> Any:
 
 def defaults(*models: type[Any]) -> dict[str, Value]:
     """``data.<field>`` → default value, for every field of ``models`` (dataclasses)."""
-    return {f"data.{f.name}": f.default for model in models for f in fields(model)}
+    return {f"data.{f.name}": _default(f) for model in models for f in fields(model)}
 
 
 def described(*models: type[Any]) -> dict[str, str]:
@@ -38,6 +38,10 @@ def build(model: type[Model], config: Config) -> Model:
     """``model`` with those of its fields that ``config`` sets; raises `SpaceError` for a value out of its range."""
     given = {f.name: _checked(f, config[f"data.{f.name}"]) for f in fields(model) if f"data.{f.name}" in config}  # type: ignore[arg-type]
     return model(**given)
+
+
+def _default(item: Field[Any]) -> float:
+    return float(item.default)  # type: ignore[arg-type]
 
 
 def _line(item: Field[Any]) -> str:

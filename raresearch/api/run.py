@@ -1,0 +1,213 @@
+"""`run`: from a YAML file to a finished store."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from raresearch.api.opened import OpenStudy
+from raresearch.api.parts import Parts, about, build_parts, pickle_by_value
+from raresearch.data.dataset import Dataset, Events
+from raresearch.data.plan import DataPlan
+from raresearch.data.prepare import prepare
+from raresearch.data.splits import Fractions
+from raresearch.ensembles.retention import KeptByRule
+from raresearch.errors import Interrupted, StoreError
+from raresearch.execution.base import Executor
+from raresearch.execution.local import LocalExecutor
+from raresearch.execution.worker import DataHandles, WorkContext
+from raresearch.searchers.build import build_searcher
+from raresearch.spec import StudySpec, load
+from raresearch.store.files import make_folder
+from raresearch.store.lease import only_driver
+from raresearch.store.store import Store
+from raresearch.study import Counts, Study
+from raresearch.training.arrays import Loaded, fold_events, load as load_events, validation_name
+from raresearch.training.policy import Keep, best_so_far
+from raresearch.types import Cell, Config, config_id
+
+
+@dataclass
+class Progress:
+    """What a caller may want to hear while a study runs; the default says nothing."""
+
+    preparing: Callable[[int, int], None] = lambda done, total: None
+    changed: Callable[[Counts], None] = lambda counts: None
+    epoch: Callable[[Cell, int], None] = lambda cell, epoch: None
+
+
+@dataclass
+class Datasets:
+    """The datasets of a study, prepared when first asked for, and their event lists in the store."""
+
+    spec: StudySpec
+    parts: Parts
+    root: Path
+    engine: str
+    progress: Callable[[int, int], None]
+    loaded: dict[str, Loaded] = field(default_factory=dict)
+    _of_config: dict[str, str] = field(default_factory=dict)
+
+    def fingerprint(self, config: Config) -> str:
+        """Fingerprint of the data that ``config`` asks for; prepares it if it is new."""
+        names = config_id({k: v for k, v in config.items() if k.startswith("data.")})
+        if names not in self._of_config:
+            split = self.spec.split
+            fractions = Fractions(split.train, split.validation, split.test)
+            plan = DataPlan(self.parts.experiment, config, self.spec.seed, fractions)
+            dataset = prepare(plan, self.root, engine=self.engine, progress=self.progress)  # type: ignore[arg-type]
+            self.loaded[dataset.fingerprint] = load_events(dataset)
+            self._of_config[names] = dataset.fingerprint
+        return self._of_config[names]
+
+    def keep_events(self, store: Store) -> None:
+        """Write the event lists that scores are ordered by."""
+        for loaded in self.loaded.values():
+            for fold in range(self.spec.folds):
+                _, validation = fold_events(loaded, fold, self.spec.folds, self.spec.seed)
+                store.put_events(validation_name(loaded.fingerprint, fold, self.spec.folds), events_table(validation))
+            if len(loaded.test.event_id):
+                store.put_events(f"{loaded.fingerprint}-test", events_table(loaded.test))
+
+
+def events_table(events: Events) -> pa.Table:
+    """Ids and observers; class, label and weight too where the events carry them."""
+    columns = {"event_id": events.event_id}
+    if events.label is not None:
+        columns |= {"class": events.class_number, "label": events.label, "weight": events.weight}
+    return pa.table({**columns, **events.observers})
+
+
+@dataclass(frozen=True)
+class Handles:
+    """How local workers get at datasets: the driver's own, which may grow while a search proposes new data."""
+
+    datasets: Datasets
+
+    def load(self, fingerprint: str) -> Loaded:
+        return self.datasets.loaded[fingerprint]
+
+
+def default_folder(spec: StudySpec) -> Path:
+    """``runs/NAME[-SCALE]-IDENTITY`` in the current folder (or in $RARESEARCH_RUNS)."""
+    name = "-".join(p for p in (spec.name, spec.scale, spec.identity()[:8]) if p)
+    return Path(os.environ.get("RARESEARCH_RUNS", "runs")) / name
+
+
+def run(
+    path: Path | str,
+    *,
+    scale: str | None = None,
+    sets: Sequence[str] = (),
+    out: Path | str | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
+    retry_failed: bool = False,
+) -> OpenStudy:
+    """Run the study in ``path`` to its end, or go on where ``out`` stopped; returns it opened.
+
+    Raises `UserError` for wrong input, `Interrupted` after Ctrl-C. Failed cells do not raise: ask the study.
+    """
+    spec = load(Path(path), scale=scale, sets=sets)
+    parts = build_parts(spec)
+    folder = Path(out) if out else default_folder(spec)
+    Store.check(folder, spec.identity())
+    progress = progress or Progress()
+    make_folder(folder)
+    with terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
+        if not alone:
+            raise StoreError(str(folder), "another raresearch run works on this folder", "wait for it, or give another --out")
+        if spec.execution.backend == "local":
+            return _run_local(spec, parts, folder, progress, retry_failed)
+        return _run_on_ray(spec, parts, folder, address, progress, retry_failed)
+
+
+def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, retry_failed: bool) -> OpenStudy:
+    datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing)
+    study = _study(spec, parts, folder, datasets, progress, retry_failed)
+    context = _context(spec, parts, folder, Handles(datasets))
+    return _finish(study, LocalExecutor(context, progress.epoch))
+
+
+def _run_on_ray(
+    spec: StudySpec, parts: Parts, folder: Path, address: str | None, progress: Progress, retry_failed: bool
+) -> OpenStudy:
+    from raresearch.execution.ray_session import ray_session
+    from raresearch.execution.ray_tune import RayTuneExecutor, share, worker_count
+
+    execution = spec.execution
+    wanted = None if execution.workers == "auto" else max(1, round(int(execution.workers) * execution.cpus))
+    with ray_session(address, wanted) as cpus:
+        pickle_by_value(parts.experiment)
+        datasets = Datasets(spec, parts, folder / "datasets", "ray", progress.preparing)
+        study = _study(spec, parts, folder, datasets, progress, retry_failed)
+        handles = share(datasets.loaded, (folder / "datasets").resolve())
+        context = _context(spec, parts, folder, handles)
+        workers = worker_count(execution.workers, cpus, execution.cpus)
+        return _finish(study, RayTuneExecutor(context, workers, execution.cpus, execution.gpus))
+
+
+def _study(
+    spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool
+) -> Study:
+    points = list(spec.space.grid()) if spec.searcher.name == "grid" else []
+    # Data comes before trials: Ray Data inside a cluster whose CPUs are all taken by trials waits for ever.
+    for config in [spec.config(p) for p in points] or [spec.config({})]:
+        datasets.fingerprint(config)
+    labels = {config_id(spec.config(p)): spec.space.label(p) for p in points}
+    store = Store.create(folder, spec.identity(), about(spec, parts, labels))
+    datasets.keep_events(store)
+    return Study(
+        spec=spec,
+        experiment=parts.experiment,
+        store=store,
+        searcher=build_searcher(spec.searcher, spec.space, spec.seed),
+        rule=parts.rule,
+        objective=parts.objective,
+        fingerprint=datasets.fingerprint,
+        on_change=progress.changed,
+        retry_failed=retry_failed,
+        total_configs=len(points) or None,
+    )
+
+
+def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles) -> WorkContext:
+    by_rule = spec.keep.scores == "kept" or spec.keep.weights == "kept"
+    keep = Keep(
+        all_scores=spec.keep.scores == "all",
+        weights=spec.keep.weights != "none",
+        epochs=KeptByRule(parts.rule) if by_rule else best_so_far,
+    )
+    return WorkContext(folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep)
+
+
+def _finish(study: Study, executor: Executor) -> OpenStudy:
+    study.start()
+    executor.run(study)
+    return OpenStudy(study.store)
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM (a batch system's warning) ends a run as Ctrl-C does: what has landed stays, exit status 130."""
+
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # not the main thread: signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,97 @@
+"""Blocks are made by a loop in this process or by Ray Data on a cluster; both call the same function."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from raresearch.data.writing import BlockReport, BlockWriter
+from raresearch.errors import DataError, StoreError, UserError, nearest
+
+Engine: TypeAlias = Literal["ray", "local"]
+Progress: TypeAlias = Callable[[int, int], None]
+
+_CROSSING: dict[str, type[UserError]] = {"DataError": DataError, "StoreError": StoreError}
+
+
+def check_engine(engine: str) -> None:
+    """Raise `UserError` for an unknown engine, or for "ray" where Ray has not been initialised."""
+    if engine not in ("ray", "local"):
+        raise UserError(f"engine {engine!r}", "does not exist", nearest(engine, ("ray", "local")))
+    if engine == "ray":
+        import ray
+
+        if not ray.is_initialized():
+            raise UserError("engine 'ray'", "Ray is not running", "call ray.init() first, or use engine 'local'")
+
+
+def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = None) -> list[BlockReport]:
+    """Make and write every block; ``progress(done, total)`` is called after each. Reports come back ordered by number.
+
+    Raises what `BlockWriter` raises, at the first block that fails; blocks that run then are cancelled.
+    """
+    reports: list[BlockReport] = []
+    with closing(_by_ray(writer) if engine == "ray" else _by_loop(writer)) as finished:
+        for report in finished:
+            reports.append(report)
+            if progress is not None:
+                progress(len(reports), len(writer))
+    return sorted(reports, key=lambda r: r.number)
+
+
+def _by_loop(writer: BlockWriter) -> Iterator[BlockReport]:
+    for number in range(len(writer)):
+        yield writer(number)
+
+
+def _by_ray(writer: BlockWriter) -> Iterator[BlockReport]:
+    import ray.data
+
+    def make(batch: dict[str, Any]) -> dict[str, Any]:
+        return {"report": np.array([_outcome(writer, int(number)) for number in batch["id"]], dtype=object)}
+
+    n = len(writer)
+    with _quiet_ray_data():
+        blocks = ray.data.range(n, override_num_blocks=n).map_batches(make, batch_size=1)
+        with closing(iter(blocks.iter_rows())) as rows:
+            for row in rows:
+                yield _report(json.loads(row["report"]))
+
+
+def _outcome(writer: BlockWriter, number: int) -> str:
+    # A bad block is a value, not an exception: Ray Data would wrap it in pages of traceback.
+    try:
+        return json.dumps(writer(number).to_json())
+    except (DataError, StoreError) as error:
+        return json.dumps({"error": type(error).__name__, "message": [error.place, error.rule, error.remedy]})
+
+
+def _report(content: dict[str, Any]) -> BlockReport:
+    if "error" in content:
+        raise _CROSSING[content["error"]](*content["message"])
+    return BlockReport(**content)
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Ray Data prints bars and log lines of its own; the caller's one live line is enough."""
+    from ray.data import DataContext
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Ray 2.60's context warns of its own default fields
+        context = DataContext.get_current()
+    logger = logging.getLogger("ray.data")
+    level, bars = logger.level, context.enable_progress_bars
+    logger.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        context.enable_progress_bars = bars

@@ -1,0 +1,147 @@
+"""The contract of a figure of merit, and the base class of the built-in ones.
+
+A figure of merit is a pure function of scores, labels and event weights. A stranger's needs only the protocol;
+`raresearch.testing.fom_contract.FigureOfMeritContract` says whether it keeps it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from raresearch.errors import DataError, SpecError
+from raresearch.metrics.intervals import check_level
+from raresearch.metrics.sample import Events, Sample
+from raresearch.types import ONE_SIGMA, Array, Estimate
+
+#: scores per chunk of `values`: some ten temporaries of 2 MiB each, small enough for a cache
+CHUNK = 1 << 18
+
+
+class FigureOfMerit(Protocol):
+    """Obligations: stateless, picklable, deterministic; the arrays given are never changed.
+
+    ``goal`` says whether more is better. ``cuts`` is True where the figure is taken at a threshold: signal is kept where
+    score >= threshold. ``cites`` are DOIs or arXiv numbers.
+    """
+
+    name: ClassVar[str]
+    goal: ClassVar[Literal["max", "min"]]
+    cites: ClassVar[tuple[str, ...]]
+
+    @property
+    def cuts(self) -> bool: ...
+
+    def __call__(
+        self,
+        scores: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        *,
+        threshold: float | None = None,
+        level: float = ONE_SIGMA,
+    ) -> Estimate:
+        """Value with interval.
+
+        ``scores`` (N,) on the probability scale, ``labels`` (N,): 1 signal, 0 background, -1 spectator (ignored),
+        ``weights`` (N,) >= 0 or None. ``threshold`` None: chosen on this sample and returned in the estimate, which then is
+        optimistic where it was chosen for the largest value; given: frozen. DataError where a class is missing, scores are
+        NaN or shapes differ; SpecError for a threshold that a figure without a cut cannot use.
+        """
+        ...
+
+    def values(self, scores_MN: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Array:
+        """The values alone, (M,), of M score vectors: `__call__` row by row, in bounded memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fom(ABC):
+    """Base of the built-ins: checks what is given, chunks `values`; a subclass fills `_estimate` and `_values`."""
+
+    name: ClassVar[str]
+    goal: ClassVar[Literal["max", "min"]] = "max"
+    cites: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the figure is taken at a threshold."""
+        return False
+
+    def __call__(
+        self,
+        scores: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        *,
+        threshold: float | None = None,
+        level: float = ONE_SIGMA,
+    ) -> Estimate:
+        """See `FigureOfMerit.__call__`."""
+        if threshold is not None:
+            self._check_threshold(threshold)
+        return self._estimate(Sample.of(self.name, scores, labels, weights), threshold, check_level(level))
+
+    def values(self, scores_MN: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Array:
+        """See `FigureOfMerit.values`; ``scores_MN`` may be a memory map, it is read in chunks of rows."""
+        matrix = np.asarray(scores_MN)
+        if matrix.ndim != 2:
+            raise DataError(self.name, f"scores have shape {matrix.shape}, rows of scores (M, N) are needed")
+        events = Events.of(self.name, labels, weights)
+        parts = [self._values(events.scores(self.name, rows), events) for rows in _chunks(matrix)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    @abstractmethod
+    def _estimate(self, sample: Sample, threshold: float | None, level: float) -> Estimate:
+        """The estimate of a checked sample."""
+
+    @abstractmethod
+    def _values(self, scores_MN: Array, events: Events) -> Array:
+        """Values (M,) of a checked chunk."""
+
+    def _check_threshold(self, threshold: float) -> None:
+        if not self.cuts:
+            raise SpecError(f"{self.name}: threshold {threshold!r}", "this figure uses no threshold", "leave it out")
+        if not math.isfinite(threshold):
+            raise SpecError(f"{self.name}: threshold {threshold!r}", "must be a finite number")
+
+
+def estimate(
+    value: float,
+    ends: tuple[float, float],
+    n_effective: float,
+    level: float,
+    method: str,
+    threshold: float | None = None,
+    lower_limit: bool = False,
+) -> Estimate:
+    """An `Estimate` of plain floats whose interval holds its value, rounding notwithstanding."""
+    low, high = min(float(ends[0]), value), max(float(ends[1]), value)
+    at = None if threshold is None else float(threshold)
+    return Estimate(float(value), low, high, float(n_effective), level, method, lower_limit, at)
+
+
+def check_fraction(place: str, value: float) -> None:
+    """SpecError unless ``value`` lies strictly between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
+        raise SpecError(f"{place} = {value!r}", "must lie between 0 and 1, both excluded", "for example 0.9")
+
+
+def check_positive(place: str, value: float | None) -> None:
+    """SpecError unless ``value`` is None or a positive, finite number."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value > 0 and math.isfinite(value)):
+        raise SpecError(f"{place} = {value!r}", "must be a positive number", "leave it out for the sum found in the sample")
+
+
+def _chunks(matrix: Array) -> Iterator[Array]:
+    rows = max(1, CHUNK // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), rows):
+        yield matrix[start : start + rows]

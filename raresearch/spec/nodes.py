@@ -1,0 +1,193 @@
+"""YAML 1.2 text as a tree that knows where each value was written.
+
+Read by ruamel.yaml's parser, with scalars resolved here by the core schema of YAML 1.2.2 (section 10.3.2): 1e-3 is a
+number, `no` and 2020-01-01 are text. One document, plain data: tags, directives, repeated keys, several documents and
+numbers that are not finite are refused; anchors and aliases are read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.tokens import DirectiveToken, TagToken
+
+from raresearch.errors import SpecError
+
+Scalar: TypeAlias = "bool | int | float | str | None"
+
+#: aliases can multiply a short text into billions of values; a study needs far fewer than this
+MOST_VALUES = 100_000
+_CONSTANTS: Mapping[str, Scalar] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value with its place: ``origin`` is "file:line" (or the `--set` that gave it), ``path`` its dotted path."""
+
+    value: Scalar | tuple[Node, ...] | dict[str, Node]
+    origin: str
+    path: str = ""
+
+    @property
+    def place(self) -> str:
+        return ": ".join(part for part in (self.origin, self.path) if part)
+
+    @property
+    def mapping(self) -> dict[str, Node]:
+        """The entries of a mapping; nothing written (null) counts as an empty one. Raises `SpecError` otherwise."""
+        if self.value is None:
+            return {}
+        if not isinstance(self.value, dict):
+            raise self.error(f"must be a mapping (key: value), not {self.kind}")
+        return self.value
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words, for messages."""
+        if isinstance(self.value, dict):
+            return "a mapping"
+        if isinstance(self.value, tuple):
+            return "a list"
+        words = {None: "nothing (null)", True: "true", False: "false"}
+        if self.value is None or isinstance(self.value, bool):
+            return words[self.value]
+        return f"the text {self.value!r}" if isinstance(self.value, str) else f"the number {self.value}"
+
+    def error(self, rule: str, remedy: str = "") -> SpecError:
+        return SpecError(self.place, rule, remedy)
+
+    def plain(self) -> Any:
+        """Dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: inner.plain() for key, inner in self.value.items()}
+        return [inner.plain() for inner in self.value] if isinstance(self.value, tuple) else self.value
+
+
+def wrap(content: Any, origin: str = "", path: str = "") -> Node:
+    """Plain data (as from JSON) as nodes."""
+    if isinstance(content, Mapping):
+        return Node({str(key): wrap(inner, origin, join(path, str(key))) for key, inner in content.items()}, origin, path)
+    if isinstance(content, (list, tuple)):
+        return Node(tuple(wrap(inner, origin, f"{path}[{n}]") for n, inner in enumerate(content)), origin, path)
+    return Node(content, origin, path)
+
+
+def join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def read_yaml(text: str, origin: str, path: str = "", lines: bool = True) -> Node:
+    """The one document of ``text``; empty text is null. Raises `SpecError` with line, path and rule.
+
+    With ``lines`` the origin of each value is "origin:line".
+    """
+    try:
+        _refuse_tags(text, origin, lines)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it: the later one counts
+            root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        rule = f"is not one YAML document: {error.problem or error.context}"
+        raise SpecError(_at(origin, mark, lines), rule, "one file is one study: check indentation and brackets") from error
+    except YAMLError as error:
+        raise SpecError(origin, f"is not YAML: {str(error).splitlines()[0]}", "remove that character") from error
+    except RecursionError as error:
+        raise SpecError(origin, "is nested too deeply", "a study needs no more than a few levels") from error
+    if root is None:
+        return Node(None, _at(origin, None, lines), path)
+    return _Builder(origin, lines).build(root, path, ())
+
+
+def dump(content: Mapping[str, Any]) -> str:
+    """Plain data as YAML that `read_yaml` reads back to the same: keys in their order, innermost lists on one line."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.allow_unicode = True
+    yaml.width = 120
+    yaml.representer.ignore_aliases = lambda data: True
+    stream = io.StringIO()
+    yaml.dump(dict(content), stream)
+    return stream.getvalue()
+
+
+def _refuse_tags(text: str, origin: str, lines: bool) -> None:
+    for token in YAML(typ="safe", pure=True).scan(io.StringIO(text)):
+        if isinstance(token, (TagToken, DirectiveToken)):
+            what = "tags (!name)" if isinstance(token, TagToken) else "directives (%NAME)"
+            raise SpecError(_at(origin, token.start_mark, lines), f"{what} are not read", "remove it: a study is plain data")
+
+
+class _Builder:
+    """Turns ruamel's nodes into ours; counts them, and knows which aliases are being followed."""
+
+    def __init__(self, origin: str, lines: bool) -> None:
+        self.origin, self.lines, self.count = origin, lines, 0
+
+    def build(self, node: Any, path: str, above: tuple[int, ...]) -> Node:
+        self.count += 1
+        here = _at(self.origin, node.start_mark, self.lines)
+        if self.count > MOST_VALUES or id(node) in above:
+            rule = "contains itself" if id(node) in above else f"holds more than {MOST_VALUES} values"
+            raise SpecError(f"{here}: {path}", rule, "write the values out instead of using aliases")
+        inside = (*above, id(node))
+        if isinstance(node, ScalarNode):
+            return Node(_scalar(node, f"{here}: {path}"), here, path)
+        if isinstance(node, SequenceNode):
+            return Node(tuple(self.build(n, f"{path}[{i}]", inside) for i, n in enumerate(node.value)), here, path)
+        entries = {key: self.build(value, join(path, key), inside) for key, value in self.entries(node, path)}
+        return Node(entries, here, path)
+
+    def entries(self, node: MappingNode, path: str) -> Iterator[tuple[str, Any]]:
+        """Keys are their text, so that labels such as 4, 1e3 or no need no quotes."""
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            place = _at(self.origin, key.start_mark, self.lines)
+            if not isinstance(key, ScalarNode):
+                raise SpecError(f"{place}: {path}", "a key must be text, not a list or a mapping")
+            name = str(key.value)
+            if name == "<<":
+                raise SpecError(f"{place}: {path}", "merge keys (<<) are not YAML 1.2", "repeat the values, or use `scale:`")
+            if name in first:
+                rule = f"is given twice (first on line {first[name]})"
+                raise SpecError(f"{place}: {join(path, name)}", rule, "remove one of the two")
+            first[name] = key.start_mark.line + 1
+            yield name, value
+
+
+def _scalar(node: ScalarNode, place: str) -> Scalar:
+    text = str(node.value)
+    if node.style is not None and node.style != "":  # quoted, or a block: text
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    try:
+        if _INTEGER.fullmatch(text):
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        number = float(text) if _NUMBER.fullmatch(text) else None
+    except ValueError as error:
+        raise SpecError(place, f"is a number of {len(text)} digits", "no parameter needs one") from error
+    if _NOT_FINITE.fullmatch(text) or (number is not None and not math.isfinite(number)):
+        raise SpecError(place, f"must be a finite number, not {text}", "leave the key out where there is no limit")
+    return text if number is None else number
+
+
+def _at(origin: str, mark: Any, lines: bool) -> str:
+    return f"{origin}:{mark.line + 1 if mark is not None else 1}" if lines else origin

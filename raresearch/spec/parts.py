@@ -1,0 +1,100 @@
+"""The nouns of a study's file: components, the split, what is kept, how it is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from raresearch.errors import SpecError
+from raresearch.types import freeze
+
+Statistic: TypeAlias = Literal["mean", "median", "min"]
+Workers: TypeAlias = "int | Literal['auto']"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part that is looked up by name (a searcher, a rule, a figure of merit) with its options.
+
+    ``name`` is a short name, "package.module:Name" or "./file.py:Name"; ``options`` hold numbers, text, tuples and mappings.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", {key: _freeze_deep(value) for key, value in self.options.items()})
+
+    def to_json(self) -> str | dict[str, Any]:
+        """As it is written in YAML: the name alone, or {name: options}."""
+        return {self.name: _thaw_deep(self.options)} if self.options else self.name
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSpec:
+    """Fractions of the events; train and validation must have some, and together they make 1."""
+
+    train: float = 0.8
+    validation: float = 0.1
+    test: float = 0.1
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation) <= 0 or self.test < 0 or abs(self.train + self.validation + self.test - 1) > 1e-9:
+            given = f"{self.train:g} + {self.validation:g} + {self.test:g}"
+            rule = f"train and validation must be above 0, test not below, and the three sum to 1, not {given}"
+            raise SpecError("split", rule, "write e.g. split: {train: 0.8, validation: 0.1, test: 0.1}")
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a run keeps on disk.
+
+    ``scores``: of every epoch (`all`), of the epochs that the selection rule may still want (`kept`), or of the best epoch.
+    ``weights``: of the epochs that the rule may still want, of the best epoch, or of none.
+    """
+
+    scores: Literal["all", "kept", "best"] = "all"
+    weights: Literal["kept", "best", "none"] = "best"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSpec:
+    """How trainings meet machines; nothing here changes a result.
+
+    ``workers``: trainings at the same time, or `auto` (as many as the machines hold). ``cpus`` and ``gpus`` are for each
+    worker, fractions allowed. ``retries``: attempts after a lost worker, not after a training that failed.
+    """
+
+    backend: Literal["ray_tune", "local"] = "ray_tune"
+    workers: Workers = "auto"
+    cpus: float = 1
+    gpus: float = 0
+    retries: int = 3
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _freeze_deep(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _freeze_deep(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze_deep(inner) for inner in value)
+    return freeze(value)
+
+
+def _thaw_deep(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _thaw_deep(inner) for key, inner in value.items()}
+    return [_thaw_deep(inner) for inner in value] if isinstance(value, tuple) else value
