@@ -26,6 +26,8 @@ def check_schema(schema: Schema) -> None:
             raise DataError(f"schema: tensor {field.name!r}", f"shape {field.shape} has no entries", "a single number is (1,)")
         if field.columns and field.shape != (len(field.columns),):
             raise DataError(f"schema: tensor {field.name!r}", f"{len(field.columns)} columns do not make shape {field.shape}")
+    if not 1 <= len(schema.classes) <= 127:
+        raise DataError("schema", f"has {len(schema.classes)} classes, must have 1 to 127")
     if not schema.tensors:
         raise DataError("schema", "has no tensor", "a network needs at least one")
 

@@ -8,6 +8,7 @@ and an axis for a fixed name takes it out of the fixed ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from raresearch.errors import SpecError, nearest
 from raresearch.spec.nodes import Node, join, read_yaml
@@ -20,25 +21,36 @@ VALUES = ("study", "experiment", "seed", "repeats", "folds", "statistic", "figur
 KEYS = (*VALUES, *SECTIONS, *COMPONENTS)
 
 
-def document(root: Node) -> tuple[dict[str, Node], dict[str, Node]]:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A study's entries while overlays are laid over them; ``held`` names axes that an overlay gave a fixed value.
+
+    A held axis stays among the entries, because conditions of other axes may read it and its labels may name the value.
+    """
+
+    entries: dict[str, Node]
+    held: frozenset[str] = frozenset()
+
+
+def document(root: Node) -> tuple[Draft, dict[str, Node]]:
     """The entries of a study, and its overlays by name. Raises `SpecError` for unknown keys."""
     if not isinstance(root.value, dict):
         raise root.error(f"a study is a mapping (key: value), not {root.kind}", "begin with e.g. study: my-study")
     entries = dict(root.value)
     scales = entries.pop("scale", Node({}, root.origin)).mapping
-    return _checked(entries, KEYS), scales
+    return Draft(_checked(entries, KEYS)), scales
 
 
-def apply_scale(entries: Mapping[str, Node], scales: Mapping[str, Node], name: str, origin: str) -> dict[str, Node]:
-    """``entries`` with the overlay ``name`` over them. Raises `SpecError` naming those that exist."""
+def apply_scale(draft: Draft, scales: Mapping[str, Node], name: str, origin: str) -> Draft:
+    """``draft`` with the overlay ``name`` over it. Raises `SpecError` naming those that exist."""
     if name not in scales:
         remedy = nearest(name, scales) if scales else "this study has none: leave --scale out"
         raise SpecError(origin, f"has no scale {name!r}", remedy)
-    return merge(entries, _checked(scales[name].mapping, KEYS))
+    return merge(draft, _checked(scales[name].mapping, KEYS))
 
 
-def apply_set(entries: Mapping[str, Node], assignment: str) -> dict[str, Node]:
-    """``entries`` after one `--set PATH=VALUE`; VALUE is read as YAML. Raises `SpecError`."""
+def apply_set(draft: Draft, assignment: str) -> Draft:
+    """``draft`` after one `--set PATH=VALUE`; VALUE is read as YAML. Raises `SpecError`."""
     origin = f"--set {assignment}"
     path, equals, text = (part.strip() for part in assignment.partition("="))
     if not equals or not path or not text:
@@ -48,21 +60,21 @@ def apply_set(entries: Mapping[str, Node], assignment: str) -> dict[str, Node]:
         path, head = f"fixed.{path}", "fixed"
     if head not in KEYS:
         raise SpecError(origin, f"{head!r} is no place of a study", nearest(head, (*KEYS, *(p.rstrip(".") for p in PREFIXES))))
-    node = read_yaml(text, origin, path, lines=False)
-    return merge(entries, _at_path(entries, path, node))
+    return merge(draft, _at_path(draft.entries, path, read_yaml(text, origin, path, lines=False)))
 
 
-def merge(entries: Mapping[str, Node], patch: Mapping[str, Node]) -> dict[str, Node]:
-    """``patch`` over ``entries``, by the rules of this module."""
-    merged = dict(entries)
+def merge(draft: Draft, patch: Mapping[str, Node]) -> Draft:
+    """``patch`` over ``draft``, by the rules of this module."""
+    merged = dict(draft.entries)
     for key, node in patch.items():
         old = merged.get(key)
         merged[key] = node if old is None else _merged(key, old, node)
-    # A name that the patch gives in one of the two sections leaves the other one; `space` keeps the axis, marked as held,
-    # because conditions of other axes may read it (see `reader.space`).
-    for name in _names(patch, "space"):
-        _drop(merged, "fixed", name)
-    return merged
+    fixed, axes = _names(patch, "fixed"), _names(patch, "space")
+    if "fixed" in merged:
+        released = axes - fixed  # a name that one overlay puts into both is left there, for the reader to refuse
+        left = {name: node for name, node in flat(merged["fixed"]).mapping.items() if name not in released}
+        merged["fixed"] = Node(left, merged["fixed"].origin, merged["fixed"].path)
+    return Draft(merged, (draft.held | (fixed & _names(draft.entries, "space"))) - axes)
 
 
 def flat(node: Node) -> Node:
@@ -124,14 +136,10 @@ def _axis_patch(entries: Mapping[str, Node], rest: str, node: Node) -> dict[str,
     return {name: Node({**axis.mapping, key: node}, axis.origin, axis.path)}
 
 
-def _names(entries: Mapping[str, Node], section: str) -> Iterable[str]:
-    return tuple(entries[section].mapping) if section in entries else ()
-
-
-def _drop(entries: dict[str, Node], section: str, name: str) -> None:
-    if section in entries:
-        left = {key: value for key, value in flat(entries[section]).mapping.items() if key != name}
-        entries[section] = Node(left, entries[section].origin, entries[section].path)
+def _names(entries: Mapping[str, Node], section: str) -> frozenset[str]:
+    if section not in entries:
+        return frozenset()
+    return frozenset((flat(entries[section]) if section == "fixed" else entries[section]).mapping)
 
 
 def _checked(entries: Mapping[str, Node], known: Iterable[str]) -> dict[str, Node]:

@@ -1,0 +1,32 @@
+"""`raresearch status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from raresearch.api.opened import open_study
+from raresearch.cli.show import console
+
+
+@click.command("status")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
+@click.option("--debug", is_flag=True, hidden=True)
+def status_command(folder: Path, as_json: bool, debug: bool) -> None:
+    """What of the study in FOLDER is done, running and failed, and whether its test labels are still sealed."""
+    facts = open_study(folder).status()
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    out = console()
+    total = "?" if facts["total"] is None else facts["total"]
+    scale = f" ({facts['scale']})" if facts["scale"] else ""
+    out.print(f"{facts['study']}{scale}: {facts['done']} of {total} cells done, {facts['failed']} failed", highlight=False)
+    out.print(f"driver: {'running' if facts['driver'] else 'none'} · training time so far: {facts['seconds']:.0f} s", highlight=False)
+    for row in facts["failures"]:
+        out.print(f"failed: {row['label']}, fold {row['fold']}, seed {row['seed']}: {row['error']}", markup=False, highlight=False)
+    looks = len(facts["ledger"])
+    out.print("test labels: sealed" if not looks else f"test labels: opened {looks} time(s), last {facts['ledger'][-1]['time']}")

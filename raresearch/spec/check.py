@@ -1,0 +1,126 @@
+"""A study held against its experiment: names, types and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from raresearch.errors import SpecError, nearest
+from raresearch.experiment import Experiment, parameters
+from raresearch.space import Axis, Choice
+from raresearch.types import Value
+
+if TYPE_CHECKING:
+    from raresearch.spec.study import StudySpec
+
+
+def check_study(spec: StudySpec, experiment: Experiment) -> None:
+    """Raise `SpecError` at the first name, type or number of ``spec`` that does not fit ``experiment``."""
+    known = parameters(experiment)
+    for name in spec.fixed:
+        if name in spec.space.axes:
+            place = spec.place(f"fixed.{name}")
+            raise SpecError(
+                place, f"{name} is fixed and in the space", f"it is also at {spec.place(f'space.{name}')}; keep one"
+            )
+    for section, names in (("fixed", spec.fixed), ("space", spec.space.axes)):
+        for name in names:
+            if name not in known:
+                rule = f"experiment {experiment.name!r} has no parameter {name!r}"
+                raise SpecError(spec.place(f"{section}.{name}"), rule, nearest(name, known))
+    for name, value in spec.fixed.items():
+        _check_value(name, value, known[name], spec.place(f"fixed.{name}"))
+    for name, axis in spec.space.axes.items():
+        for value in _samples(axis):
+            _check_value(name, value, known[name], spec.place(f"space.{name}"))
+    _check_counts(spec)
+    if experiment.simulated:
+        _check_folds(spec, {**known, **spec.fixed})
+
+
+def fits(default: Value, value: Value) -> bool:
+    """Whether ``value`` is of the kind of ``default``: an integer may stand for a float, true is no number, the entries
+    of a tuple are like the first entry of the default; a default of None takes anything."""
+    if default is None:
+        return True
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(fits(default[0], v) for v in value if default)
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def as_default(default: Value, value: Value) -> Value:
+    """``value``, with integers as floats where ``default`` (or the first entry of a tuple) is a float."""
+    if isinstance(default, tuple) and isinstance(value, tuple) and default:
+        return tuple(as_default(default[0], v) for v in value)
+    return float(value) if isinstance(default, float) and type(value) is int else value
+
+
+def _check_value(name: str, value: Value, default: Value, place: str) -> None:
+    if not fits(default, value):
+        raise SpecError(place, f"must be {_kind(default)} like the default {_shown(default)}, not {_shown(value)}")
+    if name in _RULES:
+        holds, rule = _RULES[name]
+        if not holds(value):
+            raise SpecError(place, f"must be {rule}, not {_shown(value)}", _nearest_choice(name, value))
+
+
+def _check_counts(spec: StudySpec) -> None:
+    # A file has been through the reader; this holds studies that were made in Python to the same.
+    for name, number, least in (("seed", spec.seed, 0), ("repeats", spec.repeats, 1), ("folds", spec.folds, 1)):
+        if type(number) is not int or number < least:
+            raise SpecError(spec.place(name), f"must be an integer from {least} up, not {number!r}")
+
+
+def _check_folds(spec: StudySpec, config: Mapping[str, Value]) -> None:
+    events = config["data.events"]
+    if "data.events" in spec.space.axes or not isinstance(events, int):
+        return
+    parts = {"train": spec.split.train, "validation": spec.split.validation}
+    if spec.split.test > 0:
+        parts["test"] = spec.split.test
+    for part, fraction in parts.items():
+        if events * fraction < 2:
+            raise SpecError(spec.place("split"), f"{part} gets {events * fraction:.1f} of {events} events", "raise data.events")
+    if spec.folds > (most := int(events * (spec.split.train + spec.split.validation) / 2)):
+        raise SpecError(
+            spec.place("folds"), f"{spec.folds} folds of {events} events leave less than two in each", f"at most {most}"
+        )
+
+
+def _samples(axis: Axis) -> Iterable[Value]:
+    # The ends of a range stand for it: every rule below is monotonic.
+    return axis.values if isinstance(axis, Choice) else (axis.low, axis.high)
+
+
+def _is(value: Value, low: float, high: float = float("inf"), above: bool = False) -> bool:
+    return isinstance(value, (int, float)) and (low < value if above else low <= value) and value < high
+
+
+_CHOICES = {"train.optimizer": ("adam", "adamw", "sgd", "rmsprop"), "train.scaling": ("none", "minmax", "standard")}
+_RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
+    **{name: (lambda v: _is(v, 1), "at least 1") for name in ("data.events", "data.block", "train.epochs", "train.batch_size")},
+    "train.patience": (lambda v: _is(v, 0), "at least 0 (0: never stop early)"),
+    "train.learning_rate": (lambda v: _is(v, 0, above=True), "above 0"),
+    "train.beta1": (lambda v: _is(v, 0, 1), "from 0 to below 1"),
+    "train.beta2": (lambda v: _is(v, 0, 1), "from 0 to below 1"),
+    "train.weight_decay": (lambda v: _is(v, 0), "at least 0"),
+    "train.optimizer": (lambda v: v in _CHOICES["train.optimizer"], "adam, adamw, sgd or rmsprop"),
+    "train.scaling": (lambda v: v in _CHOICES["train.scaling"], "none, minmax or standard"),
+}
+
+
+def _nearest_choice(name: str, value: Value) -> str:
+    return nearest(value, _CHOICES[name]) if name in _CHOICES and isinstance(value, str) else ""
+
+
+def _kind(value: Value) -> str:
+    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text", tuple: "a list"}
+    return kinds.get(type(value), "a value")
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_shown(v) for v in value) + "]"
+    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else repr(value)
