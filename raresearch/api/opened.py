@@ -17,6 +17,7 @@ from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.spec import Component, StudySpec
 from raresearch.store.ledger import read_ledger
+from raresearch.store.lease import only_driver
 from raresearch.store.store import Store
 from raresearch.types import EpochTable
 
@@ -89,6 +90,33 @@ class OpenStudy:
         """The epochs as arrays: what rules read."""
         return epoch_table(self.store)
 
+    def done(self) -> int:
+        """Cells that are done."""
+        return sum(state == "done" for state in self.cells()["state"].to_pylist())
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Rows of the cells that failed and were not trained again since."""
+        return [row for row in self.cells().to_pylist() if row["state"] == "failed"]
+
+    def status(self) -> dict[str, Any]:
+        """Cells by state, failures with their reasons, whether a driver is at work, and the ledger."""
+        cells = self.cells()
+        size = self.spec.space.size() if self.spec.searcher.name == "grid" else self.spec.searcher.options.get("configs")
+        each = self.spec.repeats * self.spec.folds
+        with only_driver(self.folder / "driver.lock") as free:
+            driver = not free
+        return {
+            "study": self.spec.name,
+            "scale": self.spec.scale,
+            "total": None if size is None else int(str(size)) * each,
+            "done": self.done(),
+            "failed": len(self.failed()),
+            "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
+            "driver": driver,
+            "seconds": float(sum(cells["seconds"].to_pylist())),
+            "ledger": self.ledger(),
+        }
+
     def select(self, rule: str | SelectionRule | None = None, *, per: Per = "cell", **options: Any) -> Choice:
         """Choose members on validation: by the study's own rule, by the name and options of another, or by a rule object.
 
@@ -106,3 +134,7 @@ class OpenStudy:
             raise SelectionError(str(self.folder), "no cell is done yet", "run the study first")
         ensembles = tuple(select(table, made, per))
         return Choice(self.store, made, per, ensembles, self.labels, self.objective, self.foms)
+
+
+def _pick(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {n: row[n] for n in names}

@@ -99,20 +99,20 @@ def _middle(ranking: Ranking, cumulated: Array) -> Array:
 
 
 def _auc(ranking: Ranking) -> Array:
-    above = (ranking.signal_weights * _middle(ranking, ranking.background)).sum(axis=1)
-    lost: Array = above / (ranking.signal_total[:, 0] * ranking.background_total[:, 0])
+    background_above = _middle(ranking, ranking.background) / ranking.background_total
+    lost: Array = (ranking.signal_weights / ranking.signal_total * background_above).sum(axis=1)
     return np.clip(1.0 - lost, 0.0, 1.0)
 
 
-def _precision(ranking: Ranking) -> tuple[Array, Array, Array]:
-    """Precision at each event's score, and the weights of signal and of all events kept there, (M, N)."""
+def _precision(ranking: Ranking) -> tuple[Array, Array]:
+    """Precision at each event's score, and the weight of all events kept there, (M, N)."""
     kept_signal = ranking.through_ties(ranking.signal)
     kept = kept_signal + ranking.through_ties(ranking.background)
-    return np.divide(kept_signal, kept, out=np.zeros_like(kept), where=kept > 0), kept_signal, kept
+    return np.divide(kept_signal, kept, out=np.zeros_like(kept), where=kept > 0), kept
 
 
 def _average_precision(ranking: Ranking) -> Array:
-    precision, _, _ = _precision(ranking)
+    precision, _ = _precision(ranking)
     area: Array = (ranking.signal_weights * precision).sum(axis=1) / ranking.signal_total[:, 0]
     return np.clip(area, 0.0, 1.0)
 
@@ -123,13 +123,13 @@ def _influence(ranking: Ranking, signal: Array) -> tuple[Array, Array]:
     An event changes the precision at its own score and at all lower ones: with P = S/(S + B), dP/dS = B/(S + B)² and
     dP/dB = -S/(S + B)². A signal event also adds its own term. The constant that centres each class is left out.
     """
-    precision, kept_signal, kept = _precision(ranking)
-    slope = np.divide(signal, kept[0] ** 2, out=np.zeros_like(signal), where=kept[0] > 0)
-    through_signal = _from_here_down(ranking, slope * (kept[0] - kept_signal[0]))
-    through_background = _from_here_down(ranking, slope * kept_signal[0])
+    (precision,), (kept,) = _precision(ranking)
+    share = np.divide(signal, kept, out=np.zeros_like(signal), where=kept > 0)
+    through_signal = _from_here_down(ranking, share * (1.0 - precision))
+    through_background = _from_here_down(ranking, share * precision)
+    # Both as means over their own class, which is what `_variance` takes: a background event's pull is scaled by B/S.
     total = signal.sum()
-    # `_variance` divides by the class's weight; the influence is per unit of weight, so it is put back for background.
-    return precision[0] + through_signal, -through_background * ((kept[0][-1] - total) / total)
+    return precision + through_signal, -through_background * ((kept[-1] - total) / total)
 
 
 def _from_here_down(ranking: Ranking, terms: Array) -> Array:
@@ -144,8 +144,8 @@ def _variance(per_event: Array, weights: Array, bound: float) -> float:
     count = kish(weights)
     if count <= 1.0 + 1e-9:
         return bound
-    mean = (weights @ per_event) / weights.sum()
-    spread = float(((weights * (per_event - mean)) ** 2).sum()) / float(weights.sum()) ** 2
+    shares = weights / weights.sum()
+    spread = float(((shares * (per_event - shares @ per_event)) ** 2).sum())
     return spread * count / (count - 1.0)
 
 

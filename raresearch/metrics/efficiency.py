@@ -39,12 +39,13 @@ def efficiency(passed: Array, weights: Array) -> Efficiency:
     >>> efficiency(np.array([True, False, True, True]), np.full(4, 0.5))
     Efficiency(value=0.75, trials=4.0, kept=3.0)
     """
-    inside, outside = weights * passed, weights * ~passed
+    relative = weights / weights.max()
+    inside, outside = relative * passed, relative * ~passed
     passed_squares, failed_squares = float(inside @ inside), float(outside @ outside)
-    if not (passed_squares and failed_squares):
-        return Efficiency(float(passed_squares > 0), kish(weights), kish(inside))
-    total = float(weights.sum())
-    value = float(inside.sum()) / total
+    total = float(relative.sum())
+    value = min(float(inside.sum()) / total, 1.0)
+    if value in (0.0, 1.0):
+        return Efficiency(value, kish(weights), kish(inside))
     variance = (1 - value) ** 2 * passed_squares + value**2 * failed_squares
     return Efficiency(value, value * (1 - value) * total**2 / variance, kish(inside))
 

@@ -19,8 +19,11 @@ def kish(weights: Array) -> float:
     >>> kish(np.ones(7)), kish(np.array([3.0, 1.0])), kish(np.array([]))
     (7.0, 1.6, 0.0)
     """
-    squares = float(weights @ weights)
-    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+    peak = float(weights.max(initial=0.0))
+    if peak == 0.0:
+        return 0.0
+    relative = weights / peak  # squares of very small or large weights would leave the range of a float
+    return float(relative.sum()) ** 2 / float(relative @ relative)
 
 
 @dataclass(frozen=True, slots=True)

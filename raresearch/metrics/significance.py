@@ -146,8 +146,9 @@ class Xi(Fom):
         # Kish's count without its division: (Σw)² >= k Σw². Any background at all counts as one event.
         if self.min_background <= 1:
             return background > 0 if self.min_background else np.ones_like(ranking.last)
-        squares = np.cumsum(ranking.background_weights**2, axis=1)
-        return (background > 0) & (background**2 >= self.min_background * (1 - ROUNDING) * squares)
+        total = ranking.background_total
+        squares = np.cumsum((ranking.background_weights / total) ** 2, axis=1)
+        return (background > 0) & ((background / total) ** 2 >= self.min_background * (1 - ROUNDING) * squares)
 
     def _values(self, scores_MN: Array, events: Events) -> Array:
         ranking = Ranking.of(scores_MN, events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from raresearch.errors import SpaceError, SpecError, nearest
@@ -184,23 +184,14 @@ def _split(node: Node) -> SplitSpec:
 def _keep(node: Node) -> Retention:
     entries = _known_keys(node, ("scores", "weights"))
     allowed = {"scores": ("all", "kept", "best"), "weights": ("kept", "best", "none")}
-    return Retention(**{key: one_of(inner, *allowed[key]) for key, inner in entries.items()})  # type: ignore[arg-type]
+    values: dict[str, Any] = {key: one_of(inner, *allowed[key]) for key, inner in entries.items()}
+    return Retention(**values)
 
 
 def _execution(node: Node) -> ExecutionSpec:
     entries = _known_keys(node, ("backend", "workers", "cpus", "gpus", "retries"))
-    readers = {
-        "backend": lambda n: one_of(n, "ray_tune", "local"),
-        "workers": _workers,
-        "cpus": lambda n: _amount(n, zero=False),
-        "gpus": lambda n: _amount(n, zero=True),
-        "retries": lambda n: integer(n, 0),
-    }
-    return ExecutionSpec(**{key: readers[key](inner) for key, inner in entries.items()})
-
-
-def _workers(node: Node) -> int | str:
-    return "auto" if node.value == "auto" else integer(node, 1)
+    values: dict[str, Any] = {key: _EXECUTION[key](inner) for key, inner in entries.items()}
+    return ExecutionSpec(**values)
 
 
 def _amount(node: Node, zero: bool) -> float:
@@ -210,7 +201,14 @@ def _amount(node: Node, zero: bool) -> float:
     return amount
 
 
-_READERS = {
+_EXECUTION: Mapping[str, Callable[[Node], Any]] = {
+    "backend": lambda node: one_of(node, "ray_tune", "local"),
+    "workers": lambda node: "auto" if node.value == "auto" else integer(node, 1),
+    "cpus": lambda node: _amount(node, zero=False),
+    "gpus": lambda node: _amount(node, zero=True),
+    "retries": lambda node: integer(node, 0),
+}
+_READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,
     "experiment": text,
     "seed": lambda node: integer(node, 0),

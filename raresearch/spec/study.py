@@ -40,16 +40,16 @@ class StudySpec:
     seed: int = 0
     fixed: Config = field(default_factory=dict)
     space: Space = field(default_factory=lambda: Space({}))
-    searcher: Component = Component("grid")
+    searcher: Component = field(default_factory=lambda: Component("grid"))
     repeats: int = 1
     folds: int = 1
-    split: SplitSpec = SplitSpec()
-    objective: Component = Component("roc_auc")
+    split: SplitSpec = field(default_factory=SplitSpec)
+    objective: Component = field(default_factory=lambda: Component("roc_auc"))
     statistic: Statistic = "mean"
     figures_of_merit: tuple[Component, ...] = ()
-    selection: Component = Component("best_epoch", {"by": "val_loss"})
-    keep: Retention = Retention()
-    execution: ExecutionSpec = ExecutionSpec()
+    selection: Component = field(default_factory=lambda: Component("best_epoch", {"by": "val_loss"}))
+    keep: Retention = field(default_factory=Retention)
+    execution: ExecutionSpec = field(default_factory=ExecutionSpec)
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property
@@ -68,9 +68,8 @@ class StudySpec:
 
     def load_experiment(self) -> Experiment:
         """An instance of the experiment. Raises `PluginError`."""
-        built = plugins.build("experiments", self.experiment, {}, self.base_dir)
-        assert isinstance(built, Experiment)  # `plugins.resolve` has refused anything else
-        return built
+        experiment: Experiment = plugins.build("experiments", self.experiment, {}, self.base_dir)
+        return experiment
 
     def check(self, experiment: Experiment) -> None:
         """Raise `SpecError` where names, types or numbers do not fit ``experiment``."""

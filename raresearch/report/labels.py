@@ -1,0 +1,46 @@
+"""What a config is called on a page, and how a value is printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LONGEST = 24  # characters of a label made from values; longer ones do not fit under an axis
+
+
+def value_text(value: Any) -> str:
+    """A config's value as a physicist writes it.
+
+    >>> value_text((32, 16, 8)), value_text(0.0010), value_text(None), value_text("adam")
+    ('32-16-8', '0.001', 'none', 'adam')
+    """
+    if isinstance(value, (tuple, list)):
+        return "-".join(value_text(v) for v in value)
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names whose value is not the same in all ``configs`` (absent counts as a value), sorted."""
+    names = sorted({name for config in configs for name in config})
+    absent = object()
+    return [n for n in names if any(c.get(n, absent) != configs[0].get(n, absent) for c in configs)]
+
+
+def label_configs(configs: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, str]:
+    """Config id → label, all different: ``given`` in its order first, then made-up ones for the other ``configs``.
+
+    A made-up label holds the values that differ where they are short, and else the beginning of the config's id.
+    """
+    names = differing(list(configs.values()))
+    labels = dict(given)
+    for config, values in configs.items():
+        if config not in labels:
+            text = ", ".join(f"{n.split('.')[-1]} {value_text(values[n])}" for n in names if n in values)
+            labels[config] = text if 0 < len(text) <= LONGEST else config[:6]
+    often = Counter(labels.values())
+    return {config: label if often[label] == 1 else f"{label} ({config[:6]})" for config, label in labels.items()}

@@ -1,0 +1,175 @@
+"""The store read once: every cell with its chosen epochs and its estimates on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from raresearch.ensembles.base import SelectionRule
+from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
+from raresearch.errors import DataError
+from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.labels import label_configs
+from raresearch.store.records import parse_config
+from raresearch.store.store import Store
+from raresearch.types import EpochTable, Estimate
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell. ``estimates`` (figure of merit → estimate on validation) and ``epochs`` are empty where it failed."""
+
+    key: str
+    config: str
+    label: str
+    fold: int
+    seed: int
+    state: str
+    error: str
+    seconds: float
+    ensemble: Ensemble | None
+    estimates: Mapping[str, Estimate]
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs of the chosen members."""
+        return tuple(m.epoch for m in self.ensemble.members) if self.ensemble else ()
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One seed of one config: its cells of all folds. A repeat counts as done when every fold is."""
+
+    config: str
+    seed: int
+    cells: tuple[CellResult, ...]
+    folds: int
+
+    @property
+    def state(self) -> str:
+        """``done``, ``failed`` (at least one fold failed) or ``open`` (folds are missing)."""
+        if any(c.state == "failed" for c in self.cells):
+            return "failed"
+        return "done" if len(self.cells) == self.folds else "open"
+
+    def value(self, fom: str) -> float:
+        """Mean over folds of the estimates of ``fom``; NaN where a fold has none."""
+        return float(np.mean([c.estimates[fom].value if fom in c.estimates else np.nan for c in self.cells]))
+
+    @property
+    def epoch(self) -> float:
+        """Mean over folds and chosen members of the epoch."""
+        return float(np.mean([np.mean(c.epochs) for c in self.cells]))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that tables and figures are made of. ``labels``: config id → label, in the order of the rows."""
+
+    store: Store
+    about: Mapping[str, Any]
+    objective: FigureOfMerit
+    others: tuple[FigureOfMerit, ...]
+    rule: SelectionRule
+    labels: Mapping[str, str]
+    configs: Mapping[str, Mapping[str, Any]]
+    cells: tuple[CellResult, ...]
+    epochs: EpochTable
+    reader: ScoreReader
+    notes: tuple[str, ...]
+
+    @cached_property
+    def folds(self) -> int:
+        """Folds of a repeat: the study's, or as many as landed where its spec does not say."""
+        return int(self.about.get("spec", {}).get("folds") or max((c.fold for c in self.cells), default=0) + 1)
+
+    @cached_property
+    def repeats(self) -> Mapping[str, tuple[Repeat, ...]]:
+        """Config id → its repeats by seed, for every label."""
+        grouped: dict[str, dict[int, list[CellResult]]] = {config: {} for config in self.labels}
+        for cell in self.cells:
+            grouped[cell.config].setdefault(cell.seed, []).append(cell)
+        return {
+            config: tuple(Repeat(config, seed, tuple(cells), self.folds) for seed, cells in sorted(seeds.items()))
+            for config, seeds in grouped.items()
+        }
+
+    def done(self, config: str) -> tuple[Repeat, ...]:
+        """The done repeats of ``config``."""
+        return tuple(r for r in self.repeats[config] if r.state == "done")
+
+    def ranked(self) -> list[str]:
+        """Configs with done repeats, best mean objective first."""
+        sign = -1.0 if self.objective.goal == "max" else 1.0
+        means = {c: float(np.mean([r.value(self.objective.name) for r in self.done(c)])) for c in self.labels if self.done(c)}
+        return sorted(means, key=lambda c: sign * means[c])
+
+    @cached_property
+    def best_cell(self) -> CellResult | None:
+        """The best cell of the best config: what figures of a single training show."""
+        ranked = self.ranked()
+        if not ranked:
+            return None
+        cells = [c for r in self.done(ranked[0]) for c in r.cells]
+        sign = -1.0 if self.objective.goal == "max" else 1.0
+        return min(cells, key=lambda c: sign * c.estimates[self.objective.name].value)
+
+    def sample(self, cell: CellResult) -> Labelled:
+        """The validation events of a done cell with the scores of its chosen members."""
+        assert cell.ensemble is not None
+        return self.reader.validation(cell.ensemble)
+
+    @property
+    def stamp(self) -> str:
+        """``simulated by <experiment> v<version>``; empty where the events are measured."""
+        experiment = self.about.get("experiment", {})
+        if not experiment.get("simulated"):
+            return ""
+        return f"simulated by {experiment.get('name', 'an unnamed experiment')} v{experiment.get('version', '?')}"
+
+
+def gather(
+    store: Store, *, objective: FigureOfMerit, others: Sequence[FigureOfMerit], rule: SelectionRule, labels: Mapping[str, str]
+) -> Results:
+    """Read ``store`` and evaluate every done cell at the epochs that ``rule`` chooses.
+
+    Raises `SelectionError` where the rule asks for columns or scores that the store lacks, and `DataError` where the
+    objective cannot be computed. Another figure of merit that cannot be is left out, and ``notes`` say so.
+    """
+    others = tuple(f for f in others if f.name != objective.name)
+    rows = store.cells().to_pylist()
+    configs = {row["config"]: parse_config(row["values"]) for row in rows}
+    names = label_configs(configs, labels)
+    epochs, reader, notes = epoch_table(store), ScoreReader(store), dict[str, None]()
+    chosen = {e.members[0].cell: e for e in select(epochs, rule)} if len(epochs) else {}
+    cells = []
+    for row in rows:
+        ensemble = chosen.get(row["cell"])
+        estimates = _estimates(reader, ensemble, objective, others, notes) if ensemble else {}
+        kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
+        kept["error"] = kept["error"] or ""
+        cells.append(CellResult(key=row["cell"], label=names[row["config"]], ensemble=ensemble, estimates=estimates, **kept))
+    return Results(
+        store, store.about(), objective, others, rule, names, configs, tuple(cells), epochs, reader, tuple(notes)
+    )
+
+
+def _estimates(
+    reader: ScoreReader,
+    ensemble: Ensemble,
+    objective: FigureOfMerit,
+    others: Sequence[FigureOfMerit],
+    notes: dict[str, None],
+) -> dict[str, Estimate]:
+    sample = reader.validation(ensemble)
+    found = {objective.name: objective(sample.scores, sample.label, sample.weight)}
+    for fom in others:
+        try:
+            found[fom.name] = fom(sample.scores, sample.label, sample.weight)
+        except DataError as error:  # e.g. too little background for this figure: the study's own objective still stands
+            notes[f"{fom.name} is missing for some cells: {error}"] = None
+    return found

@@ -1,0 +1,47 @@
+"""What a searcher is, and how one is made from a study's `searcher:`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from raresearch import plugins
+from raresearch.space import Space
+from raresearch.spec import Component
+from raresearch.types import Config
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """Configs out, scores in. Called from one thread of one process (the study's), in any interleaving.
+
+    Obligations, held by `raresearch.testing.searcher_contract.SearcherContract`:
+
+    - `ask` proposes a point of the space (without fixed values), or None: nothing more, now or later.
+    - On a finite space no config is proposed that was told or is pending (asked and not told yet), and after as many
+      proposals as the space has points, `ask` gives None. A score that is not a number tells that a config has failed; it
+      is not proposed again.
+    - `tell` may come before the first `ask`: a resumed study tells all that is done, in the order in which it was done, to
+      a fresh searcher, and then asks on. What was pending at the interruption may be proposed again. With one config at a
+      time, the configs of an interrupted study are those of an uninterrupted one.
+    - Nothing random is left unseeded. A searcher whose draws depend on scores makes its seed from (study seed, number
+      told), or a resumed one would propose its start-up points again.
+    - The study is the owner of both arguments of `tell`; a searcher keeps copies.
+
+    The constructor receives ``space``, ``seed`` where it has such a parameter, and the options of the YAML by name.
+    """
+
+    def ask(self) -> Config | None:
+        """The next config to evaluate, pending from now on; None where there is nothing more to propose."""
+        ...
+
+    def tell(self, config: Config, score: float) -> None:
+        """``config`` has ``score``; higher is better, NaN: it has none."""
+        ...
+
+
+def build_searcher(component: Component, space: Space, seed: int, base_dir: str | Path | None = None) -> Searcher:
+    """The searcher that ``component`` names. Raises `PluginError` and `SpecError` for names and options, `SpaceError` for a
+    space that it cannot search."""
+    searcher: Searcher = plugins.build("searchers", component.name, component.options, base_dir, space=space, seed=seed)
+    return searcher
