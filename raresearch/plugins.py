@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from pathlib import Path
@@ -86,15 +87,16 @@ def build(kind: str, name: str, options: Mapping[str, Any], base_dir: str | Path
         raise SpecError(name, f"does not accept {dict(options)}: {_first_line(error)}") from error
 
 
-def module_of(thing: Any) -> ModuleType | None:
-    """The module of a class or instance that was loaded from a file here; None for what other processes can import.
+def from_file(module: ModuleType) -> bool:
+    """Whether ``module`` was loaded from a file here.
 
-    Workers of a cluster do not have that module: hand it to `ray.cloudpickle.register_pickle_by_value`.
+    Other processes cannot import such a module: hand it to `ray.cloudpickle.register_pickle_by_value` before its classes
+    travel (`sys.modules[type(thing).__module__]` is the module of a thing).
     """
-    name = getattr(thing if hasattr(thing, "__qualname__") else type(thing), "__module__", "")
-    return sys.modules.get(name) if name.startswith(_PREFIX) else None
+    return module.__name__.startswith(_PREFIX)
 
 
+@cache  # what is installed does not change while a process runs, and looking takes tens of milliseconds
 def _entry_points(kind: str) -> dict[str, EntryPoint]:
     if kind not in KINDS:
         raise PluginError(f"plug-ins of kind {kind!r}", "there is no such kind", nearest(kind, KINDS))

@@ -74,6 +74,19 @@ class Space:
         wanted = {name for name in self.axes if self._exists(name, config)}
         return wanted == set(config) and all(self.axes[name].contains(config[name]) for name in wanted)
 
+    def project(self, config: Config) -> Config:
+        """The point that a full ``config`` was made from: the axes that exist, each with its own value for the number that
+        the config holds (a choice of 1 became 1.0 where the experiment's default is a float). Raises `SpaceError` for a
+        config that no point gives."""
+        point: dict[str, Value] = {}
+        for name in self._order(self.axes):
+            if self._exists(name, point):
+                if name not in config or (own := _own_value(self.axes[name], config[name])) is None:
+                    given = text(config[name]) if name in config else "nothing"
+                    raise SpaceError(f"space.{name}", f"{given} is no value of this axis", _values_of(self.axes[name]))
+                (point[name],) = own
+        return point
+
     def label(self, config: Config) -> str:
         """Short text for people, such as "4A" or "4A · dropout=0.2". Numbers are rounded, so it need not be unique."""
         last = [name.rpartition(".")[2] for name in self.axes]
@@ -169,12 +182,28 @@ def _alternatives(name: str, parent: str, axis: Axis, allowed: Any) -> tuple[Val
 
 
 def _as_value(axis: Axis, value: Value) -> tuple[Value] | None:
-    # In a tuple, because None is a value as good as any.
+    if isinstance(axis, Choice) and isinstance(value, str) and value in axis.labels and not axis.contains(value):
+        return (axis.labelled(value),)
+    return _own_value(axis, value)
+
+
+def _own_value(axis: Axis, value: Value) -> tuple[Value] | None:
+    """The value of ``axis`` that is ``value``, or else the same number as it; in a tuple, because None is a value too."""
+    if isinstance(axis, Float):
+        return (float(value),) if isinstance(value, (int, float)) and axis.contains(value) else None
     if axis.contains(value):
-        return (float(value),) if isinstance(axis, Float) and isinstance(value, int) else (value,)
-    if isinstance(axis, Choice) and isinstance(value, str) and value in axis.labels:
-        return (axis.values[axis.labels.index(value)],)
-    return None
+        return (value,)
+    if isinstance(axis, Int):
+        return (int(value),) if isinstance(value, float) and value.is_integer() and axis.contains(int(value)) else None
+    return next(((own,) for own in axis.values if _same_number(own, value)), None)
+
+
+def _same_number(one: Value, other: Value) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(_same_number(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return isinstance(one, bool) is isinstance(other, bool) and one == other
+    return one == other
 
 
 def _values_of(axis: Axis) -> str:

@@ -95,7 +95,8 @@ def checked(raw: Mapping[str, Array], schema: Schema, event_id: Array, split: Ar
     class_number = columns["class"]
     if n and not 0 <= class_number.min() <= class_number.max() < len(schema.classes):
         raise DataError(
-            f"{place}: column 'class'", f"must lie in 0 … {len(schema.classes) - 1}, not {class_number.min()} … {class_number.max()}"
+            f"{place}: column 'class'",
+            f"must lie in 0 … {len(schema.classes) - 1}, not {class_number.min()} … {class_number.max()}",
         )
     for name, x in columns.items():
         refuse_non_finite(name, x, place)
@@ -129,8 +130,7 @@ def finite_rows(x: Array) -> Array:
     """Which of the N rows of ``x`` (N, …) hold finite numbers only."""
     if x.dtype.kind != "f":
         return np.ones(len(x), dtype=bool)
-    finite: Array = np.isfinite(x).reshape(len(x), -1).all(axis=1)
-    return finite
+    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))
 
 
 def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "") -> None:

@@ -21,7 +21,9 @@ def check_schema(schema: Schema) -> None:
     """Raise `DataError` where a tensor's shape or dtype cannot be stored."""
     for field in schema.tensors:
         if field.dtype not in DTYPES:
-            raise DataError(f"schema: tensor {field.name!r}: dtype {field.dtype!r}", "is not known", nearest(field.dtype, DTYPES))
+            raise DataError(
+                f"schema: tensor {field.name!r}: dtype {field.dtype!r}", "is not known", nearest(field.dtype, DTYPES)
+            )
         if not field.shape or any(size < 1 for size in field.shape):
             raise DataError(f"schema: tensor {field.name!r}", f"shape {field.shape} has no entries", "a single number is (1,)")
         if field.columns and field.shape != (len(field.columns),):

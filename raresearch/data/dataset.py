@@ -68,7 +68,9 @@ class Dataset:
         try:
             meta = json.loads(manifest.read_text(encoding="utf-8"))
         except OSError as error:
-            raise StoreError(str(path), f"is not a dataset: no readable {MANIFEST}", "give a folder that `prepare` made") from error
+            raise StoreError(
+                str(path), f"is not a dataset: no readable {MANIFEST}", "give a folder that `prepare` made"
+            ) from error
         except ValueError as error:
             raise StoreError(str(manifest), "is not valid JSON", "delete the folder and prepare it again") from error
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:

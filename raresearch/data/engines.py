@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -45,12 +45,12 @@ def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = 
     return sorted(reports, key=lambda r: r.number)
 
 
-def _by_loop(writer: BlockWriter) -> Iterator[BlockReport]:
+def _by_loop(writer: BlockWriter) -> Generator[BlockReport, None, None]:
     for number in range(len(writer)):
         yield writer(number)
 
 
-def _by_ray(writer: BlockWriter) -> Iterator[BlockReport]:
+def _by_ray(writer: BlockWriter) -> Generator[BlockReport, None, None]:
     import ray.data
 
     def make(batch: dict[str, Any]) -> dict[str, Any]:

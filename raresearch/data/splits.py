@@ -121,7 +121,7 @@ def shares(n: int, fractions: Fractions) -> Array:
 def assign_stratified(event_ids: Array, class_numbers: Array, thresholds: Array, seed: int) -> Array:
     """Split number of each event, (N,) int8, with the ``thresholds`` (C, 2) of its class."""
     edges = thresholds[np.asarray(class_numbers, dtype=np.int64)]
-    return (uniform(event_ids, seed)[:, None] >= edges).sum(axis=1).astype(np.int8)
+    return np.asarray((uniform(event_ids, seed)[:, None] >= edges).sum(axis=1), dtype=np.int8)
 
 
 def folds(event_ids: Array, class_numbers: Array, k: int, seed: int) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Scaler:
             raise UserError(f"scaling {kind!r}", "is not a scaling", nearest(kind, KINDS))
         if x.ndim < 2 or len(x) == 0:
             raise DataError("scaling", f"needs training events of shape (N, F, …), not {x.shape}")
-        return cls(cast(Kind, kind), *_fitted(kind, x))
+        return cls(kind, *_fitted(kind, x))
 
     def apply(self, x: Array) -> Array:
         """Scaled copy of ``x`` (N, F, …) as float32, computed in float64."""

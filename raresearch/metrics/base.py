@@ -122,9 +122,10 @@ def estimate(
     lower_limit: bool = False,
 ) -> Estimate:
     """An `Estimate` of plain floats whose interval holds its value, rounding notwithstanding."""
+    value = float(value)
     low, high = min(float(ends[0]), value), max(float(ends[1]), value)
     at = None if threshold is None else float(threshold)
-    return Estimate(float(value), low, high, float(n_effective), level, method, lower_limit, at)
+    return Estimate(value, low, high, float(n_effective), level, method, lower_limit, at)
 
 
 def check_fraction(place: str, value: float) -> None:

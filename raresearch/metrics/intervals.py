@@ -115,6 +115,25 @@ def poisson_upper_limit(count: npt.ArrayLike, level: float = 0.9) -> Array:
     return np.asarray(special.gammaincinv(k + 1.0, check_level(level)))
 
 
+def quantile_ranks(target: float, trials: float, level: float = ONE_SIGMA) -> tuple[float, float]:
+    """Order statistics that enclose the cut of efficiency ``target``, as fractions k/n of the events kept.
+
+    A cut at the k-th highest of n scores has a true efficiency that is distributed as Beta(k, n - k + 1), whatever the
+    scores' distribution (David and Nagaraja, Order Statistics, 2003, section 7.1). The first fraction belongs to the
+    largest k whose efficiency is below ``target`` with probability of at least (1 + level)/2, the second to the smallest k
+    whose efficiency is above it. Policy where too few events decide: 0 and infinity, that side has no end.
+
+    >>> quantile_ranks(0.9, 100), quantile_ranks(0.9, 10)
+    ((0.87, 0.94), (0.8, inf))
+    """
+    tail = 0.5 - check_level(level) / 2
+    reach = 20.0 + 10.0 * math.sqrt(trials * target * (1.0 - target))
+    k = np.arange(max(1.0, math.floor(trials * target - reach)), min(trials, trials * target + reach) + 1e-9)
+    below = special.betainc(k, trials - k + 1.0, target)  # falls with k
+    tight, loose = k[1.0 - below <= tail], k[below <= tail]
+    return float(tight[-1]) / trials if len(tight) else 0.0, float(loose[0]) / trials if len(loose) else math.inf
+
+
 def logit_interval(value: float, variance: float, trials: float, level: float = ONE_SIGMA) -> tuple[float, float]:
     """Normal interval on the logit scale for an area in [0, 1] with a known variance; it cannot leave [0, 1].
 

@@ -16,7 +16,7 @@ _ORDINAL = {1: "signal", 0: "background"}
 def kish(weights: Array) -> float:
     """Effective number of events, (Σw)²/Σw² (Kish, Survey Sampling, 1965); 0 for no events or weights of zero only.
 
-    >>> kish(np.ones(7)), kish(np.array([3.0, 1.0])), kish(np.array([]))
+    >>> kish(np.ones(7)), round(kish(np.array([3.0, 1.0])), 6), kish(np.array([]))
     (7.0, 1.6, 0.0)
     """
     peak = float(weights.max(initial=0.0))

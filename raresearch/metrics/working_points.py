@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from raresearch.metrics.base import Fom, check_fraction, estimate
-from raresearch.metrics.efficiency import ZOU_DONNER, Efficiency, efficiencies, in_quadrature
-from raresearch.metrics.intervals import CLOPPER_PEARSON, WILSON, clopper_pearson, wilson
+from raresearch.metrics.efficiency import ZOU_DONNER, efficiencies, in_quadrature
+from raresearch.metrics.intervals import CLOPPER_PEARSON, WILSON, clopper_pearson, quantile_ranks, wilson
 from raresearch.metrics.ranking import Ranking
 from raresearch.metrics.sample import Events, Sample
 from raresearch.types import Array, Estimate
@@ -23,8 +23,9 @@ class Rejection(Fom):
     """Fraction of background rejected, 1 - ε_b, where at least ``acceptance`` of the signal is kept.
 
     Threshold None: the highest one with ε_s >= ``acceptance``; it is a signal event's score. The interval then also holds
-    the uncertainty of that quantile: Wilson of ε_b, and the rejections at the ends of Wilson's interval of ε_s, in
-    quadrature. Threshold given: the rejection there, whatever its acceptance, with Clopper–Pearson's interval of ε_b.
+    the uncertainty of that quantile: Wilson of ε_b, and the rejections at the signal's order statistics that enclose the
+    quantile, in quadrature; with too few signal events to have one below it, the lower end is 0. Threshold given: the
+    rejection there, whatever its acceptance, with Clopper–Pearson's interval of ε_b.
 
     Background gone: the value is 1, and the lower end is 1 minus the upper end of ε_b = 0.
     ``n_effective`` is the Kish count of the background kept.
@@ -43,7 +44,7 @@ class Rejection(Fom):
 
     def _values(self, scores_MN: Array, events: Events) -> Array:
         ranking = Ranking.of(scores_MN, events)
-        return _rejections(ranking, _places_of_acceptance(ranking, self.acceptance))
+        return _rejections(ranking, _places(ranking.signal, self.acceptance, ranking.last))
 
     def _estimate(self, sample: Sample, threshold: float | None, level: float) -> Estimate:
         if threshold is not None:
@@ -52,15 +53,15 @@ class Rejection(Fom):
             method = "Clopper–Pearson on ε_b at the threshold given"
             return estimate(1 - background.value, (1 - high, 1 - low), background.kept, level, method, threshold)
         ranking = Ranking.of(sample.scores[None], sample.events)
-        threshold = float(ranking.scores[0, _places_of_acceptance(ranking, self.acceptance)[0]])
+        threshold = float(ranking.scores[0, _places(ranking.signal, self.acceptance, ranking.last)[0]])
         signal, background = efficiencies(sample, threshold)
-        tight, loose = (
-            float(_rejections(ranking, _places_of_acceptance(ranking, a))[0]) for a in _around(self.acceptance, signal, level)
-        )
+        tight, loose = quantile_ranks(self.acceptance, signal.trials, level)
+        tight_end = float(_rejections(ranking, _places(ranking.signal, tight, ranking.last))[0]) if tight > 0 else 1.0
+        loose_end = float(_rejections(ranking, _places(ranking.signal, loose, ranking.last))[0]) if loose <= 1 else 0.0
         value = 1 - background.value
         b_low, b_high = background.interval(wilson, level)
-        low = value - in_quadrature(value, 1 - b_high, min(loose, value))
-        high = value + in_quadrature(value, 1 - b_low, max(tight, value))
+        low = value - in_quadrature(value, 1 - b_high, min(loose_end, value))
+        high = value + in_quadrature(value, 1 - b_low, max(tight_end, value))
         method = "Wilson on ε_b and on the signal's quantile, in quadrature"
         return estimate(value, (max(low, 0.0), min(high, 1.0)), background.kept, level, method, threshold)
 
@@ -73,8 +74,9 @@ class Acceptance(Fom):
     threshold just above it, and the value is 0. The interval then also holds the uncertainty of that quantile, as in
     `Rejection`. Threshold given: the acceptance there, whatever its rejection, with Clopper–Pearson's interval of ε_s.
 
-    Background gone: where less than one (Kish) background event is above the threshold that was chosen, the sample cannot
-    tell how much higher the true threshold lies, and the lower end is 0.
+    Background gone: where the background has no order statistic above the quantile (at one sigma: fewer than 1.84 events
+    expected above it), the sample cannot tell how much higher the true threshold lies, and the lower end is 0.
+    The value leans upwards by up to one background event's worth: mind it where only a few are left above the cut.
     ``n_effective`` is the Kish count of the signal kept, or of the background kept where that is smaller.
     """
 
@@ -94,32 +96,26 @@ class Acceptance(Fom):
 
     def _estimate(self, sample: Sample, threshold: float | None, level: float) -> Estimate:
         if threshold is not None:
-            signal, background = efficiencies(sample, threshold)
+            signal, _ = efficiencies(sample, threshold)
             method = "Clopper–Pearson on ε_s at the threshold given"
             return estimate(signal.value, signal.interval(clopper_pearson, level), signal.kept, level, method, threshold)
         ranking = Ranking.of(sample.scores[None], sample.events)
         threshold = _threshold_of_rejection(ranking, self.rejection)
         signal, background = efficiencies(sample, threshold)
-        loose, tight = (float(_acceptances(ranking, r)[0]) for r in _around(self.rejection, background, level))
+        tight, loose = quantile_ranks(1 - self.rejection, background.trials, level)
+        tight_end = _acceptance_at(ranking, tight) if tight > 0 else 0.0
+        loose_end = _acceptance_at(ranking, loose) if loose <= 1 else 1.0
         value = signal.value
         s_low, s_high = signal.interval(wilson, level)
-        low = max(value - in_quadrature(value, s_low, min(tight, value)), 0.0)
-        high = min(value + in_quadrature(value, s_high, max(loose, value)), 1.0)
+        low = max(value - in_quadrature(value, s_low, min(tight_end, value)), 0.0)
+        high = min(value + in_quadrature(value, s_high, max(loose_end, value)), 1.0)
         method = "Wilson on ε_s and on the background's quantile, in quadrature"
-        if background.value == 0:
-            low, method = 0.0, method + "; no background above the cut: no lower end"
         return estimate(value, (low, high), min(signal.kept, background.kept), level, method, threshold)
 
 
-def _around(target: float, found: Efficiency, level: float) -> tuple[float, float]:
-    """Ends of the efficiencies that ``target`` may stand for, given the effective events its quantile rests on."""
-    low, high = wilson(target * found.trials, found.trials, level)
-    return float(low), float(high)
-
-
-def _places_of_acceptance(ranking: Ranking, acceptance: float) -> Array:
-    enough = ranking.signal >= acceptance * (1 - ROUNDING) * ranking.signal_total
-    places: Array = (ranking.last & enough).argmax(axis=1)  # the first True: the highest such threshold
+def _places(cumulated: Array, fraction: float, last: Array) -> Array:
+    """Place (M,) of the highest threshold that keeps at least ``fraction`` of the weight ``cumulated`` (M, N)."""
+    places: Array = (last & (cumulated >= fraction * (1 - ROUNDING) * cumulated[:, -1:])).argmax(axis=1)
     return places
 
 
@@ -136,6 +132,11 @@ def _allowed(ranking: Ranking, rejection: float) -> Array:
 def _acceptances(ranking: Ranking, rejection: float) -> Array:
     kept: Array = np.where(_allowed(ranking, rejection), ranking.signal, 0.0).max(axis=1)
     return kept / ranking.signal_total[:, 0]
+
+
+def _acceptance_at(ranking: Ranking, background_fraction: float) -> float:
+    place = _places(ranking.background, background_fraction, ranking.last)
+    return float(ranking.at(ranking.signal, place)[0] / ranking.signal_total[0, 0])
 
 
 def _threshold_of_rejection(ranking: Ranking, rejection: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 LONGEST = 24  # characters of a label made from values; longer ones do not fit under an axis
@@ -44,3 +45,19 @@ def label_configs(configs: Mapping[str, Mapping[str, Any]], given: Mapping[str, 
             labels[config] = text if 0 < len(text) <= LONGEST else config[:6]
     often = Counter(labels.values())
     return {config: label if often[label] == 1 else f"{label} ({config[:6]})" for config, label in labels.items()}
+
+
+def described(part: Any, name: str = "") -> str:
+    """A plug-in and its options in a line: ``BestEpoch (by val_loss)``. Options that are unset are left out."""
+    name = name or type(part).__name__
+    if not is_dataclass(part):
+        return name
+    options = {f.name: getattr(part, f.name) for f in fields(part)}
+    text = ", ".join(f"{n.replace('_', ' ')} {_option_text(v)}" for n, v in options.items() if v is not None and v != {})
+    return f"{name} ({text})" if text else name
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{n} {value_text(v)}" for n, v in value.items())
+    return value_text(value)

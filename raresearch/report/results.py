@@ -11,9 +11,9 @@ import numpy as np
 
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
-from raresearch.errors import DataError
+from raresearch.errors import DataError, SelectionError
 from raresearch.metrics.base import FigureOfMerit
-from raresearch.report.labels import label_configs
+from raresearch.report.labels import described, label_configs
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
 from raresearch.types import EpochTable, Estimate
@@ -73,7 +73,7 @@ class Results:
     store: Store
     about: Mapping[str, Any]
     objective: FigureOfMerit
-    others: tuple[FigureOfMerit, ...]
+    others: Mapping[str, FigureOfMerit]
     rule: SelectionRule
     labels: Mapping[str, str]
     configs: Mapping[str, Mapping[str, Any]]
@@ -120,7 +120,8 @@ class Results:
 
     def sample(self, cell: CellResult) -> Labelled:
         """The validation events of a done cell with the scores of its chosen members."""
-        assert cell.ensemble is not None
+        if cell.ensemble is None:
+            raise SelectionError(f"cell {cell.key}", "it failed and has no scores", "retry it: run the study with --retry-failed")
         return self.reader.validation(cell.ensemble)
 
     @property
@@ -140,7 +141,7 @@ def gather(
     Raises `SelectionError` where the rule asks for columns or scores that the store lacks, and `DataError` where the
     objective cannot be computed. Another figure of merit that cannot be is left out, and ``notes`` say so.
     """
-    others = tuple(f for f in others if f.name != objective.name)
+    foms = distinct(objective, others)
     rows = store.cells().to_pylist()
     configs = {row["config"]: parse_config(row["values"]) for row in rows}
     names = label_configs(configs, labels)
@@ -149,27 +150,37 @@ def gather(
     cells = []
     for row in rows:
         ensemble = chosen.get(row["cell"])
-        estimates = _estimates(reader, ensemble, objective, others, notes) if ensemble else {}
+        estimates = _estimates(reader, ensemble, objective, foms, notes) if ensemble else {}
         kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         kept["error"] = kept["error"] or ""
         cells.append(CellResult(key=row["cell"], label=names[row["config"]], ensemble=ensemble, estimates=estimates, **kept))
     return Results(
-        store, store.about(), objective, others, rule, names, configs, tuple(cells), epochs, reader, tuple(notes)
+        store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes)
     )
+
+
+def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[str, FigureOfMerit]:
+    """Name → figure for ``others``; one that shares a name but not its options is called with them, a double is dropped."""
+    found: dict[str, FigureOfMerit] = {objective.name: objective}
+    for fom in others:
+        if fom not in found.values():
+            found[fom.name if fom.name not in found else described(fom, fom.name)] = fom
+    del found[objective.name]
+    return found
 
 
 def _estimates(
     reader: ScoreReader,
     ensemble: Ensemble,
     objective: FigureOfMerit,
-    others: Sequence[FigureOfMerit],
+    others: Mapping[str, FigureOfMerit],
     notes: dict[str, None],
 ) -> dict[str, Estimate]:
     sample = reader.validation(ensemble)
     found = {objective.name: objective(sample.scores, sample.label, sample.weight)}
-    for fom in others:
+    for name, fom in others.items():
         try:
-            found[fom.name] = fom(sample.scores, sample.label, sample.weight)
+            found[name] = fom(sample.scores, sample.label, sample.weight)
         except DataError as error:  # e.g. too little background for this figure: the study's own objective still stands
-            notes[f"{fom.name} is missing for some cells: {error}"] = None
+            notes[f"{name} is missing for some cells: {error}"] = None
     return found

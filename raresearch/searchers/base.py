@@ -1,13 +1,9 @@
-"""What a searcher is, and how one is made from a study's `searcher:`."""
+"""What a searcher is."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from raresearch import plugins
-from raresearch.space import Space
-from raresearch.spec import Component
 from raresearch.types import Config
 
 
@@ -38,10 +34,3 @@ class Searcher(Protocol):
     def tell(self, config: Config, score: float) -> None:
         """``config`` has ``score``; higher is better, NaN: it has none."""
         ...
-
-
-def build_searcher(component: Component, space: Space, seed: int, base_dir: str | Path | None = None) -> Searcher:
-    """The searcher that ``component`` names. Raises `PluginError` and `SpecError` for names and options, `SpaceError` for a
-    space that it cannot search."""
-    searcher: Searcher = plugins.build("searchers", component.name, component.options, base_dir, space=space, seed=seed)
-    return searcher

@@ -27,6 +27,7 @@ Only `study` and `experiment` are needed. A mistake is one line: "file:line: dot
 """
 
 from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec
+from raresearch.spec.reader import parse_value
 from raresearch.spec.study import Origin, StudySpec, load, scales
 
-__all__ = ["Component", "ExecutionSpec", "Origin", "Retention", "SplitSpec", "StudySpec", "load", "scales"]
+__all__ = ["Component", "ExecutionSpec", "Origin", "Retention", "SplitSpec", "StudySpec", "load", "parse_value", "scales"]

@@ -26,12 +26,8 @@ Scalar: TypeAlias = "bool | int | float | str | None"
 
 #: aliases can multiply a short text into billions of values; a study needs far fewer than this
 MOST_VALUES = 100_000
-_CONSTANTS: Mapping[str, Scalar] = {
-    "": None,
-    **{word: None for word in ("~", "null", "Null", "NULL")},
-    **{word: True for word in ("true", "True", "TRUE")},
-    **{word: False for word in ("false", "False", "FALSE")},
-}
+_CONSTANTS: dict[str, Scalar] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -65,9 +61,10 @@ class Node:
             return "a mapping"
         if isinstance(self.value, tuple):
             return "a list"
-        words = {None: "nothing (null)", True: "true", False: "false"}
-        if self.value is None or isinstance(self.value, bool):
-            return words[self.value]
+        if self.value is None:
+            return "nothing (null)"
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
         return f"the text {self.value!r}" if isinstance(self.value, str) else f"the number {self.value}"
 
     def error(self, rule: str, remedy: str = "") -> SpecError:
@@ -120,7 +117,7 @@ def dump(content: Mapping[str, Any]) -> str:
     """Plain data as YAML that `read_yaml` reads back to the same: keys in their order, innermost lists on one line."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.representer.sort_base_mapping_type_on_output = False
     yaml.allow_unicode = True
     yaml.width = 120
     yaml.representer.ignore_aliases = lambda data: True

@@ -8,7 +8,7 @@ from typing import Any
 
 from raresearch.errors import SpaceError, SpecError, nearest
 from raresearch.space import Axis, Choice, Float, Int, Space
-from raresearch.spec.nodes import Node
+from raresearch.spec.nodes import Node, read_yaml
 from raresearch.spec.overlay import Draft, flat
 from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec
 from raresearch.types import PREFIXES, Value, freeze
@@ -23,8 +23,14 @@ def read(draft: Draft, origin: str) -> dict[str, Any]:
         if key not in entries:
             raise SpecError(origin, f"the key {key!r} is missing", f"add e.g. {key}: {example}")
     values = {key: _READERS[key](node) for key, node in entries.items() if key in _READERS}
+    values["name"] = values.pop("study")
     values["fixed"], values["space"] = _fixed_and_space(draft)
     return values
+
+
+def parse_value(text: str, origin: str = "value") -> Value:
+    """One YAML value, such as the VALUE of `--set NAME=VALUE`: number, text, true/false, null or a list. Raises `SpecError`."""
+    return _value(read_yaml(text, origin, lines=False))
 
 
 def component(node: Node) -> Component:

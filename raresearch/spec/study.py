@@ -35,7 +35,7 @@ class StudySpec:
     ``origin`` says where it was read and does not take part in comparisons: the same text elsewhere is the same study.
     """
 
-    study: str
+    name: str
     experiment: str
     seed: int = 0
     fixed: Config = field(default_factory=dict)
@@ -87,7 +87,7 @@ class StudySpec:
     def document(self) -> dict[str, Any]:
         """The study in the layout of its YAML, every default written out, as plain data."""
         written: dict[str, Any] = {
-            "study": self.study,
+            "study": self.name,
             "experiment": self.experiment,
             "seed": self.seed,
             "fixed": {name: _plain(value) for name, value in self.fixed.items()},
@@ -104,10 +104,13 @@ class StudySpec:
         return {**self.document(), "space": self.space.to_json(), "origin": where}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> StudySpec:
-        """What `to_json` wrote. Raises `SpecError` where it was changed into something else."""
+    def from_json(cls, content: Mapping[str, Any], base_dir: str | Path | None = None) -> StudySpec:
+        """What `to_json` wrote; ``base_dir`` replaces the folder that it names. Raises `SpecError` where it was changed
+        into something else."""
         content = dict(content)
-        space, where = Space.from_json(content.pop("space")), content.pop("origin")
+        space, where = Space.from_json(content.pop("space")), dict(content.pop("origin"))
+        if base_dir is not None:
+            where["base_dir"] = str(base_dir)
         draft, _ = overlay.document(wrap(content))
         return replace(_spec(draft, Origin(**where)), space=space)
 

@@ -128,7 +128,7 @@ class Store:
         # "done" sorts before "failed": the first row of each cell is the one that counts.
         order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
         table = pa.concat_tables(self._cells_in.values()).sort_by(order)
-        _, first = np.unique(np.asarray(table["cell"].to_pylist(), dtype=str), return_index=True)
+        _, first = np.unique(_strings(table["cell"]), return_index=True)
         return table.take(pa.array(np.sort(first)))
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -145,19 +145,23 @@ class Store:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
         cells = self.cells() if cells is None else cells
         done = cells.filter(pa.compute.equal(cells["state"], "done"))
-        parts = [_read(self.root / "cells" / name / "epochs.parquet") for name in _unique(done["landing"])]
+        parts = [self._epochs_of(name) for name in _unique(done["landing"])]
         if not parts:
             return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})
         epochs = pa.concat_tables(parts, promote_options="default")
-        keys = np.asarray(done["cell"].to_pylist(), dtype=str)
-        order = np.argsort(keys)
-        mine = np.asarray(epochs["cell"].to_pylist(), dtype=str)
-        where = order[np.searchsorted(keys, mine, sorter=order).clip(max=len(keys) - 1)]
-        known = keys[where] == mine
+        # A cell counts from one landing only, should two workers ever have landed it.
+        wanted = np.char.add(_strings(done["cell"]), _strings(done["landing"]))
+        mine = np.char.add(_strings(epochs["cell"]), _strings(epochs["landing"]))
+        order = np.argsort(wanted)
+        where = order[np.searchsorted(wanted, mine, sorter=order).clip(max=len(wanted) - 1)]
         for name in ("config", "fold", "seed"):
             epochs = epochs.append_column(name, done[name].take(pa.array(where)))
-        epochs = epochs.append_column("_row", pa.array(where)).filter(pa.array(known))
-        return epochs.sort_by([("_row", "ascending"), ("epoch", "ascending")]).drop_columns(["_row"])
+        epochs = epochs.append_column("_row", pa.array(where)).filter(pa.array(wanted[where] == mine))
+        return epochs.sort_by([("_row", "ascending"), ("epoch", "ascending")]).drop_columns(["_row", "landing"])
+
+    def _epochs_of(self, landing: str) -> pa.Table:
+        table = _read(self.root / "cells" / landing / "epochs.parquet")
+        return table.append_column("landing", pa.array([landing] * len(table), pa.string()))
 
     def events(self, name: str) -> pa.Table:
         """Event ids and observers in the order of the scores; labels and weights for validation events."""
@@ -174,7 +178,7 @@ class Store:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         column = table["scores"].combine_chunks()
         matrix = column.flatten().to_numpy(zero_copy_only=True).reshape(len(table), -1)
-        return np.asarray(table["cell"].to_pylist(), dtype=str), table["epoch"].to_numpy(), matrix
+        return _strings(table["cell"]), table["epoch"].to_numpy(), matrix
 
     def weights(self, landing: str, key: str, epoch: int) -> dict[str, Array]:
         """Parameters of ``key`` after ``epoch``; `StoreError` where the policy dropped them."""
@@ -209,3 +213,7 @@ def _read(path: Path) -> pa.Table:
 
 def _unique(column: Iterable[Any]) -> list[str]:
     return sorted({str(v) for v in column})
+
+
+def _strings(column: pa.ChunkedArray) -> Array:
+    return np.asarray(column.to_pylist(), dtype=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -65,6 +66,6 @@ class Toy(Experiment):
             raise TypeError("model.hidden must be a list of integers and model.dropout a number")
         widths = [2, *(int(width) for width in hidden if isinstance(width, int))]
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         return nn.Sequential(*layers, nn.Linear(widths[-1], 1))

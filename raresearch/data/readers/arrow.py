@@ -23,7 +23,9 @@ def column_of(array: pa.ChunkedArray, place: Path, name: str) -> Column:
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy().astype(np.int64)
         values = column_of(pc.list_flatten(array), place, name)
         if isinstance(values, Jagged) or values.ndim > 1:
-            raise DataError(f"{place}: column {name!r}", "holds lists of lists", "only one jagged axis can be padded or reduced")
+            raise DataError(
+                f"{place}: column {name!r}", "holds lists of lists", "only one jagged axis can be padded or reduced"
+            )
         return Jagged(values, counts)
     return np.asarray(array.to_numpy())
 
