@@ -21,12 +21,12 @@ from raresearch.searchers.base import Searcher
 from raresearch.spec import StudySpec
 from raresearch.store.records import CellRecord, parse_config
 from raresearch.store.store import Store
-from raresearch.types import Cell, Config, Outcome, Pack, config_id, freeze
+from raresearch.types import Cell, Config, Outcome, Pack, Value, config_id
 
 
 def make_cells(spec: StudySpec, experiment: Experiment, config: Config, fingerprint: str) -> tuple[Cell, ...]:
     """The cells of one full config: every repeat of every fold, on the dataset with ``fingerprint``."""
-    identity = {
+    identity: dict[str, Value] = {
         "experiment": experiment.name,
         "version": experiment.version,
         "data": fingerprint,
@@ -90,7 +90,7 @@ class Study:
             self._outcomes = {k: o for k, o in self._outcomes.items() if o.state == "done"}
         known: dict[str, Config] = {}
         for row in self.store.cells().to_pylist():
-            known.setdefault(row["config"], {n: freeze(v) for n, v in parse_config(row["values"]).items()})
+            known.setdefault(row["config"], parse_config(row["values"]))
         half_done = []
         for config in known.values():
             point = self.spec.space.project(config)
@@ -118,7 +118,7 @@ class Study:
         return Waiting() if self._running else None
 
     def _propose(self, point: Config) -> None:
-        config = self.spec.config(point)
+        config = self.spec.config(point, self.experiment)
         if config_id(config) in self._open:
             return  # a half-finished config of an earlier run, queued already
         cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))

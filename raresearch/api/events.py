@@ -8,7 +8,7 @@ from typing import Any
 
 from raresearch import plugins
 from raresearch.data.dataset import Dataset
-from raresearch.data.files import ingest
+from raresearch.data.ingest import ingest
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
 from raresearch.data.splits import Fractions

@@ -18,6 +18,7 @@ from raresearch.metrics.base import FigureOfMerit
 from raresearch.spec import Component, StudySpec
 from raresearch.store.ledger import read_ledger
 from raresearch.store.lease import only_driver
+from raresearch.store.records import parse_config
 from raresearch.store.store import Store
 from raresearch.types import EpochTable
 
@@ -41,8 +42,7 @@ class OpenStudy:
     @cached_property
     def spec(self) -> StudySpec:
         """The study as it was run."""
-        base = self.about.get("base_dir")
-        return StudySpec.from_json(self.about["spec"], base_dir=Path(base) if base else None)
+        return StudySpec.from_json(self.about["spec"])
 
     def cells(self) -> pa.Table:
         """One row a cell: config, fold, seed, state, stop and best epoch, error."""
@@ -59,13 +59,10 @@ class OpenStudy:
     @cached_property
     def labels(self) -> Mapping[str, str]:
         """Config id → label."""
-        from raresearch.store.records import parse_config
-        from raresearch.types import freeze
-
         labels = dict(self.about.get("labels", {}))
         for row in self.store.cells().to_pylist():
             if row["config"] not in labels:
-                config = {n: freeze(v) for n, v in parse_config(row["values"]).items()}
+                config = parse_config(row["values"])
                 labels[row["config"]] = self.spec.space.label(self.spec.space.project(config)) or row["config"]
         return labels
 

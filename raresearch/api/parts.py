@@ -18,6 +18,7 @@ from raresearch.errors import PluginError, SpecError
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.spec import Component, StudySpec
+from raresearch.types import digest
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def build_parts(spec: StudySpec) -> Parts:
 
 def build_experiment(spec: StudySpec) -> Experiment:
     """The experiment of ``spec``, by short name, import path or file."""
-    made = plugins.resolve("experiments", spec.experiment, spec.base_dir)
-    experiment = made() if isinstance(made, type) else made
+    experiment = spec.load_experiment()
     if not isinstance(experiment, Experiment):
         raise PluginError(f"experiment {spec.experiment!r}", "not a subclass of raresearch.Experiment")
     if not experiment.name:
@@ -88,6 +88,11 @@ def _number(text: str) -> float | str | None:
         return text
 
 
+def identity(spec: StudySpec, parts: Parts) -> str:
+    """Digest of all that decides a study's numbers: its spec and the experiment's version."""
+    return digest([spec.identity(), parts.experiment.name, parts.experiment.version])
+
+
 def about(spec: StudySpec, parts: Parts, labels: dict[str, str]) -> dict[str, Any]:
     """What the store says of itself (`study.json`)."""
     versions = {p: importlib.metadata.version(p) for p in ("raresearch", "torch", "ray", "numpy")}
@@ -95,7 +100,6 @@ def about(spec: StudySpec, parts: Parts, labels: dict[str, str]) -> dict[str, An
         "study": spec.name,
         "scale": spec.scale,
         "spec": spec.to_json(),
-        "base_dir": str(spec.base_dir) if spec.base_dir else None,
         "experiment": {
             "name": parts.experiment.name,
             "version": parts.experiment.version,

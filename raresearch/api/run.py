@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from raresearch.api.opened import OpenStudy
-from raresearch.api.parts import Parts, about, build_parts, pickle_by_value
+from raresearch.api.parts import Parts, about, build_parts, identity, pickle_by_value
 from raresearch.data.dataset import Dataset, Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
@@ -29,7 +29,7 @@ from raresearch.store.lease import only_driver
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
 from raresearch.training.arrays import Loaded, fold_events, load as load_events, validation_name
-from raresearch.training.policy import Keep, best_so_far
+from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
 
 
@@ -78,10 +78,9 @@ class Datasets:
 
 def events_table(events: Events) -> pa.Table:
     """Ids and observers; class, label and weight too where the events carry them."""
-    columns = {"event_id": events.event_id}
-    if events.label is not None:
-        columns |= {"class": events.class_number, "label": events.label, "weight": events.weight}
-    return pa.table({**columns, **events.observers})
+    labels = {"class": events.class_number, "label": events.label, "weight": events.weight}
+    known = {name: column for name, column in labels.items() if column is not None}
+    return pa.table({"event_id": events.event_id, **known, **events.observers})
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ class Handles:
         return self.datasets.loaded[fingerprint]
 
 
-def default_folder(spec: StudySpec) -> Path:
+def default_folder(spec: StudySpec, parts: Parts) -> Path:
     """``runs/NAME[-SCALE]-IDENTITY`` in the current folder (or in $RARESEARCH_RUNS)."""
-    name = "-".join(p for p in (spec.name, spec.scale, spec.identity()[:8]) if p)
+    name = "-".join(p for p in (spec.name, spec.scale, identity(spec, parts)[:8]) if p)
     return Path(os.environ.get("RARESEARCH_RUNS", "runs")) / name
 
 
@@ -116,8 +115,8 @@ def run(
     """
     spec = load(Path(path), scale=scale, sets=sets)
     parts = build_parts(spec)
-    folder = Path(out) if out else default_folder(spec)
-    Store.check(folder, spec.identity())
+    folder = Path(out) if out else default_folder(spec, parts)
+    Store.check(folder, identity(spec, parts))
     progress = progress or Progress()
     make_folder(folder)
     with terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
@@ -158,10 +157,10 @@ def _study(
 ) -> Study:
     points = list(spec.space.grid()) if spec.searcher.name == "grid" else []
     # Data comes before trials: Ray Data inside a cluster whose CPUs are all taken by trials waits for ever.
-    for config in [spec.config(p) for p in points] or [spec.config({})]:
+    for config in [spec.config(p, parts.experiment) for p in points] or [spec.config({}, parts.experiment)]:
         datasets.fingerprint(config)
-    labels = {config_id(spec.config(p)): spec.space.label(p) for p in points}
-    store = Store.create(folder, spec.identity(), about(spec, parts, labels))
+    labels = {config_id(spec.config(p, parts.experiment)): spec.space.label(p) for p in points}
+    store = Store.create(folder, identity(spec, parts), about(spec, parts, labels))
     datasets.keep_events(store)
     return Study(
         spec=spec,
@@ -178,12 +177,9 @@ def _study(
 
 
 def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles) -> WorkContext:
-    by_rule = spec.keep.scores == "kept" or spec.keep.weights == "kept"
-    keep = Keep(
-        all_scores=spec.keep.scores == "all",
-        weights=spec.keep.weights != "none",
-        epochs=KeptByRule(parts.rule) if by_rule else best_so_far,
-    )
+    rules: dict[str, KeepRule | None] = {"kept": KeptByRule(parts.rule), "best": best_so_far, "none": None}
+    everything = spec.keep.scores == "all"
+    keep = Keep(scores=None if everything else rules[spec.keep.scores], weights=rules[spec.keep.weights], all_scores=everything)
     return WorkContext(folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep)
 
 

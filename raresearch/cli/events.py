@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -69,9 +70,9 @@ def _mapping(path: Path) -> dict[str, object]:
     return content
 
 
-def _print(path: Path, counts: dict[str, dict[str, int]], as_json: bool) -> None:
+def _print(path: Path, counts: Mapping[str, Mapping[str, int]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"path": str(path), "counts": counts}))
+        click.echo(json.dumps({"path": str(path), "counts": {s: dict(c) for s, c in counts.items()}}))
         return
     for split, by_class in counts.items():
         click.echo(f"{split}: {sum(by_class.values())} events ({', '.join(f'{n} {c}' for c, n in by_class.items())})")

@@ -20,19 +20,23 @@ from raresearch.experiment import Schema, TensorField
 from raresearch.types import Array
 
 
-def check_columns(mapping: Mapping, table: Table, name: str) -> None:
-    """Raise `DataError` with the dotted path of the first column that ``table`` does not have."""
+def count_rows(mapping: Mapping, table: Table, path: Path) -> int:
+    """Rows of ``table``. Raises `DataError` with the dotted path of a column that it does not have, and for no rows."""
     known = table.columns()
     for column, place in mapping.columns.items():
         if column not in known:
-            raise DataError(f"{place}: {column!r}", f"is not a column of {name}", nearest(column, known))
+            raise DataError(f"{place}: {column!r}", f"is not a column of {path.name}", nearest(column, known))
+    rows = table.rows(list(mapping.columns))
+    if rows == 0:
+        raise DataError(str(path), "is empty: it has no rows", "remove it from the list or write it again")
+    return rows
 
 
-def schema_of(mapping: Mapping, table: Table, name: str) -> Schema:
+def schema_of(mapping: Mapping, table: Table, path: Path) -> Schema:
     """The schema that ``mapping`` makes of ``table``; shapes that it leaves open are those of the first row."""
-    check_columns(mapping, table, name)
+    count_rows(mapping, table, path)
     return Schema(
-        tensors=tuple(_field(n, s, table, name) for n, s in mapping.tensors.items()),
+        tensors=tuple(_field(n, s, table, path.name) for n, s in mapping.tensors.items()),
         classes=mapping.classes,
         signal=mapping.signal,
         background=mapping.background,

@@ -16,7 +16,7 @@ from raresearch.data.blocks import Block, finite_rows, refuse_non_finite
 from raresearch.data.files import FileSet
 from raresearch.data.mapping import Mapping
 from raresearch.data.readers import open_table
-from raresearch.data.readers.table import Column, Table
+from raresearch.data.readers.table import Column
 from raresearch.data.splits import Fractions, assign_stratified, stratified_thresholds
 from raresearch.errors import DataError
 from raresearch.experiment import Schema
@@ -89,19 +89,12 @@ def _ranges(files: FileSet, mapping: Mapping, schema: Schema) -> list[Range]:
     size = sum(t.size * np.dtype(t.dtype).itemsize for t in schema.tensors) + 8 * len(schema.observers)
     step, first, ranges = max(BLOCK_BYTES // size, 1), 0, []
     for path in files.paths:
-        rows, seekable = _rows(open_table(path, mapping.tree), mapping, path)
-        each = step if seekable else rows
+        table = open_table(path, mapping.tree)
+        rows = extract.count_rows(mapping, table, path)
+        each = step if table.seekable else rows
         ranges += [Range(path, start, min(start + each, rows), first + start) for start in range(0, rows, each)]
         first += rows
     return ranges
-
-
-def _rows(table: Table, mapping: Mapping, path: Path) -> tuple[int, bool]:
-    extract.check_columns(mapping, table, path.name)
-    rows = table.rows(list(mapping.columns))
-    if rows == 0:
-        raise DataError(str(path), "is empty: it has no rows", "remove it from the list or write it again")
-    return rows, table.seekable
 
 
 def _scan(mapping: Mapping, where: Range) -> tuple[Array, Array]:

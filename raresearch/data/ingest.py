@@ -64,7 +64,7 @@ def land_files(
     if landed is not None:
         return landed
     first = files.paths[0]
-    found = extract.schema_of(mapping, open_table(first, mapping.tree), first.name)
+    found = extract.schema_of(mapping, open_table(first, mapping.tree), first)
     if schema is not None:
         refuse_disagreement(schema, found)
     blocks = file_blocks.plan_file_blocks(files, mapping, schema or found, origin.fractions, origin.seed)

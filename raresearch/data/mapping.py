@@ -84,7 +84,7 @@ class Mapping:
         missing = content.get("missing", "refuse")
         if missing not in MISSING:
             raise DataError(f"mapping.missing: {missing!r}", "must be refuse or drop", nearest(str(missing), MISSING))
-        return cls(
+        parsed = cls(
             tensors={name: _source(value, f"mapping.tensors.{name}") for name, value in tensors.items()},
             observers=_observers(content.get("observers", [])),
             classes=classes,
@@ -96,6 +96,8 @@ class Mapping:
             event_id=_text(content, "event_id"),
             missing=missing,
         )
+        _refuse_label_as_input(parsed)
+        return parsed
 
     @property
     def columns(self) -> dict[str, str]:
@@ -218,6 +220,15 @@ def _by_class(content: Any, place: str, classes: tuple[str, ...], kind: Any) -> 
     if absent:
         raise DataError(f"{place}.{absent[0]}", "is missing", "every class of `classes` needs an entry")
     return tuple(found.items())
+
+
+def _refuse_label_as_input(mapping: Mapping) -> None:
+    """A class column among the inputs would carry the sealed labels of the test split into the open."""
+    for source in (*mapping.tensors.values(), *mapping.observers.values()):
+        if mapping.class_rule and mapping.class_rule.column in source.columns:
+            raise DataError(
+                source.place, f"reads {mapping.class_rule.column!r}, which holds the class", "leave that column out"
+            )
 
 
 def _observers(content: Any) -> dict[str, Source]:

@@ -65,7 +65,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None)
         # Nested results would be flattened by Tune before the searcher sees them.
-        return {"outcomes": json.dumps([o.to_json() for o in outcomes]), "done": True}
+        return {"cells": len(outcomes), "outcomes": json.dumps([o.to_json() for o in outcomes]), "done": True}
 
 
 class _PackSearcher(TuneSearcher):  # type: ignore[misc]
@@ -172,7 +172,13 @@ class RayTuneExecutor:
                     max_concurrent_trials=self.workers,
                     reuse_actors=True,
                 ),
-                run_config=tune.RunConfig(storage_path=scratch, name="packs", verbose=0, callbacks=[]),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    name="packs",
+                    verbose=0,
+                    callbacks=[],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
             )
             tuner.fit()
         finally:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from raresearch.errors import SpecError
 from raresearch.metrics.base import Fom, estimate
 from raresearch.metrics.intervals import logit_interval
 from raresearch.metrics.ranking import Ranking
@@ -62,6 +63,10 @@ class AveragePrecision(Fom):
     binarised: bool = False
     name: ClassVar[str] = "average_precision"
     cites: ClassVar[tuple[str, ...]] = ("10.1007/978-3-642-40994-3_29", "10.1137/1.9781611970319")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.binarised, bool):
+            raise SpecError(f"average_precision: binarised = {self.binarised!r}", "must be true or false")
 
     @property
     def cuts(self) -> bool:

@@ -21,7 +21,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of the values that are numbers; of the finite ones nothing is left out.
+        """Of ``values`` without the NaN ones.
 
         >>> Spread.of([1.0, 3.0]), Spread.of([2.0])
         (Spread(mean=2.0, std=1.4142135623730951, n=2), Spread(mean=2.0, std=None, n=1))
@@ -73,8 +73,6 @@ def duration(seconds: float) -> str:
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
-    for unit, name, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= unit:
-            break
-    whole = int(seconds // unit)
-    return f"{whole} {name} {int((seconds - whole * unit) // below)} {small}"
+    units = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+    unit, name, below, small = next(u for u in units if seconds >= u[0])
+    return f"{int(seconds // unit)} {name} {int(seconds % unit // below)} {small}"

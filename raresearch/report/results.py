@@ -121,8 +121,14 @@ class Results:
     def sample(self, cell: CellResult) -> Labelled:
         """The validation events of a done cell with the scores of its chosen members."""
         if cell.ensemble is None:
-            raise SelectionError(f"cell {cell.key}", "it failed and has no scores", "retry it: run the study with --retry-failed")
+            raise SelectionError(
+                f"cell {cell.key}", "it failed and has no scores", "retry it: run the study with --retry-failed"
+            )
         return self.reader.validation(cell.ensemble)
+
+    def named(self, cell: CellResult) -> str:
+        """Which cell a figure shows."""
+        return f"config {cell.label}, seed {cell.seed}" + (f", fold {cell.fold}" if self.folds > 1 else "")
 
     @property
     def stamp(self) -> str:
@@ -154,9 +160,7 @@ def gather(
         kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         kept["error"] = kept["error"] or ""
         cells.append(CellResult(key=row["cell"], label=names[row["config"]], ensemble=ensemble, estimates=estimates, **kept))
-    return Results(
-        store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes)
-    )
+    return Results(store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes))
 
 
 def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[str, FigureOfMerit]:

@@ -96,7 +96,9 @@ def to_rich(table: StudyTable) -> Table:
     printed = columns(table)
     rich = Table(title=f"{table.objective.replace('_', ' ')} on validation, mean ± std over repeats", title_justify="left")
     for column in printed:
-        rich.add_column(column.title, justify="left" if column.header == "config" else "right", no_wrap=column.header == "config")
+        rich.add_column(
+            column.title, justify="left" if column.header == "config" else "right", no_wrap=column.header == "config"
+        )
     for number, row in enumerate(table.rows):
         rich.add_row(*(c.cells[number] for c in printed), style="bold" if row is table.best else "")
     return rich

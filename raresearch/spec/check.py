@@ -116,6 +116,8 @@ def _nearest_choice(name: str, value: Value) -> str:
 
 
 def _kind(value: Value) -> str:
+    if isinstance(value, tuple) and value:
+        return f"a list, each entry {_kind(value[0])},"
     kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text", tuple: "a list"}
     return kinds.get(type(value), "a value")
 

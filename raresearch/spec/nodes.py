@@ -43,7 +43,7 @@ class Node:
 
     @property
     def place(self) -> str:
-        return ": ".join(part for part in (self.origin, self.path) if part)
+        return _place(self.origin, self.path)
 
     @property
     def mapping(self) -> dict[str, Node]:
@@ -100,17 +100,18 @@ def read_yaml(text: str, origin: str, path: str = "", lines: bool = True) -> Nod
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it: the later one counts
             root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+        if root is None:
+            return Node(None, _at(origin, None, lines), path)
+        return _Builder(origin, lines).build(root, path, ())
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        rule = f"is not one YAML document: {error.problem or error.context}"
-        raise SpecError(_at(origin, mark, lines), rule, "one file is one study: check indentation and brackets") from error
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        rule = f"is not one YAML document: {what}"
+        raise SpecError(_at(origin, mark, lines), rule, "one file is one study: check brackets and indentation") from error
     except YAMLError as error:
         raise SpecError(origin, f"is not YAML: {str(error).splitlines()[0]}", "remove that character") from error
     except RecursionError as error:
         raise SpecError(origin, "is nested too deeply", "a study needs no more than a few levels") from error
-    if root is None:
-        return Node(None, _at(origin, None, lines), path)
-    return _Builder(origin, lines).build(root, path, ())
 
 
 def dump(content: Mapping[str, Any]) -> str:
@@ -144,10 +145,10 @@ class _Builder:
         here = _at(self.origin, node.start_mark, self.lines)
         if self.count > MOST_VALUES or id(node) in above:
             rule = "contains itself" if id(node) in above else f"holds more than {MOST_VALUES} values"
-            raise SpecError(f"{here}: {path}", rule, "write the values out instead of using aliases")
+            raise SpecError(_place(here, path), rule, "write the values out instead of using aliases")
         inside = (*above, id(node))
         if isinstance(node, ScalarNode):
-            return Node(_scalar(node, f"{here}: {path}"), here, path)
+            return Node(_scalar(node, _place(here, path)), here, path)
         if isinstance(node, SequenceNode):
             return Node(tuple(self.build(n, f"{path}[{i}]", inside) for i, n in enumerate(node.value)), here, path)
         entries = {key: self.build(value, join(path, key), inside) for key, value in self.entries(node, path)}
@@ -159,13 +160,13 @@ class _Builder:
         for key, value in node.value:
             place = _at(self.origin, key.start_mark, self.lines)
             if not isinstance(key, ScalarNode):
-                raise SpecError(f"{place}: {path}", "a key must be text, not a list or a mapping")
+                raise SpecError(_place(place, path), "a key must be text, not a list or a mapping")
             name = str(key.value)
             if name == "<<":
-                raise SpecError(f"{place}: {path}", "merge keys (<<) are not YAML 1.2", "repeat the values, or use `scale:`")
+                raise SpecError(_place(place, path), "merge keys (<<) are not YAML 1.2", "repeat the values, or use `scale:`")
             if name in first:
                 rule = f"is given twice (first on line {first[name]})"
-                raise SpecError(f"{place}: {join(path, name)}", rule, "remove one of the two")
+                raise SpecError(_place(place, join(path, name)), rule, "remove one of the two")
             first[name] = key.start_mark.line + 1
             yield name, value
 
@@ -189,3 +190,7 @@ def _scalar(node: ScalarNode, place: str) -> Scalar:
 
 def _at(origin: str, mark: Any, lines: bool) -> str:
     return f"{origin}:{mark.line + 1 if mark is not None else 1}" if lines else origin
+
+
+def _place(origin: str, path: str) -> str:
+    return ": ".join(part for part in (origin, path) if part)

@@ -34,6 +34,8 @@ class Draft:
 
 def document(root: Node) -> tuple[Draft, dict[str, Node]]:
     """The entries of a study, and its overlays by name. Raises `SpecError` for unknown keys."""
+    if root.value is None:
+        raise root.error("there is nothing in it", "begin with e.g. study: my-study")
     if not isinstance(root.value, dict):
         raise root.error(f"a study is a mapping (key: value), not {root.kind}", "begin with e.g. study: my-study")
     entries = dict(root.value)
@@ -51,7 +53,7 @@ def apply_scale(draft: Draft, scales: Mapping[str, Node], name: str, origin: str
 
 def apply_set(draft: Draft, assignment: str) -> Draft:
     """``draft`` after one `--set PATH=VALUE`; VALUE is read as YAML. Raises `SpecError`."""
-    origin = f"--set {assignment}"
+    origin = "--set " + " ".join(assignment.split())  # on one line, as every message
     path, equals, text = (part.strip() for part in assignment.partition("="))
     if not equals or not path or not text:
         raise SpecError(origin, "must be PATH=VALUE", "write e.g. --set repeats=5 (null for no value)")

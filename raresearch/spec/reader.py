@@ -72,6 +72,10 @@ def one_of(node: Node, *names: str) -> str:
 
 def axis(node: Node) -> Axis:
     """An axis of the space, as {choice: …}, {int: [low, high]} or {float: [low, high]}. Raises `SpecError`."""
+    if not isinstance(node.value, dict):
+        raise node.error(
+            f"an axis is a mapping, not {node.kind}", "write e.g. {choice: [16, 32]}, or put a value under `fixed`"
+        )
     entries = node.mapping
     kinds = [key for key in entries if key in _AXES]
     if len(kinds) != 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raresearch import plugins
-from raresearch.errors import SpecError
+from raresearch.errors import PluginError, SpecError
 from raresearch.experiment import Experiment, parameters
 from raresearch.space import Space
 from raresearch.spec import overlay, reader
@@ -67,8 +67,11 @@ class StudySpec:
         return self.origin.places.get(path, path)
 
     def load_experiment(self) -> Experiment:
-        """An instance of the experiment. Raises `PluginError`."""
-        experiment: Experiment = plugins.build("experiments", self.experiment, {}, self.base_dir)
+        """An instance of the experiment. Raises `PluginError` that names the line of the reference."""
+        try:
+            experiment: Experiment = plugins.build("experiments", self.experiment, {}, self.base_dir)
+        except PluginError as error:
+            raise PluginError(f"{self.place('experiment')}: {error.place}", error.rule, error.remedy) from error
         return experiment
 
     def check(self, experiment: Experiment) -> None:
@@ -149,11 +152,14 @@ _DECIDING = (
 def load(path: str | Path, scale: str | None = None, sets: Sequence[str] = ()) -> StudySpec:
     """The study in the YAML file ``path``, with the overlay ``scale`` and then each `PATH=VALUE` of ``sets`` over it.
 
+    Every overlay of the file is read, so that a mistake in one is found now and not on the day it is used.
     Raises `SpecError`: "file:line: dotted.path: rule; remedy".
     """
-    draft, scales = overlay.document(_read(path))
+    draft, overlays = overlay.document(_read(path))
+    for name in overlays:
+        reader.read(overlay.apply_scale(draft, overlays, name, str(path)), str(path))
     if scale is not None:
-        draft = overlay.apply_scale(draft, scales, scale, str(path))
+        draft = overlay.apply_scale(draft, overlays, scale, str(path))
     for assignment in sets:
         draft = overlay.apply_set(draft, assignment)
     return _spec(draft, Origin(str(path), str(Path(path).resolve().parent), scale))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from raresearch.types import Array, Cell, Outcome, canonical, config_id
+from raresearch.types import Array, Cell, Outcome, Value, canonical, config_id, freeze
 
 CELLS = pa.schema(
     [
@@ -115,10 +115,6 @@ def scores_table(records: Sequence[CellRecord], events: str) -> pa.Table | None:
     return pa.table({"cell": pa.array(keys, pa.string()), "epoch": np.concatenate(epochs), "scores": column})
 
 
-def parse_config(text: str) -> dict[str, object]:
+def parse_config(text: str) -> dict[str, Value]:
     """A config from its JSON (lists come back as tuples)."""
-
-    def frozen(value: object) -> object:
-        return tuple(frozen(v) for v in value) if isinstance(value, list) else value
-
-    return {name: frozen(value) for name, value in json.loads(text).items()}
+    return {name: freeze(value) for name, value in json.loads(text).items()}

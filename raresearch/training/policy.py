@@ -17,8 +17,16 @@ def best_so_far(epochs: Mapping[str, Sequence[float]]) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class Keep:
-    """``all_scores``: every epoch's scores, or only those of ``epochs``. ``weights``: keep parameters of ``epochs`` at all."""
+    """Which epochs' scores and weights to keep; ``weights`` None: no weights. ``all_scores``: every epoch's, ``scores`` is moot."""
 
+    scores: KeepRule | None = None
+    weights: KeepRule | None = best_so_far
     all_scores: bool = True
-    weights: bool = True
-    epochs: KeepRule = best_so_far
+
+    def wanted_scores(self, epochs: Mapping[str, Sequence[float]]) -> frozenset[int] | None:
+        """Epochs whose scores must be kept; None means all."""
+        return None if self.all_scores else (self.scores or best_so_far)(epochs)
+
+    def wanted_weights(self, epochs: Mapping[str, Sequence[float]]) -> frozenset[int]:
+        """Epochs whose weights must be kept."""
+        return self.weights(epochs) if self.weights else frozenset()

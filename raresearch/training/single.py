@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,14 +77,6 @@ class History:
         """Epochs since the validation loss was last at its lowest."""
         return epoch - self.best_epoch
 
-    def forget(self, wanted: frozenset[int], scores_too: bool) -> None:
-        """Drop the weights, and if asked the scores, of epochs that no later choice can want."""
-        for stale in [e for e in self.weights if e not in wanted]:
-            del self.weights[stale]
-        if scores_too:
-            for stale in [e for e in self.scored if e not in wanted]:
-                del self.scored[stale]
-
     def scores(self, data: FoldData) -> dict[str, tuple[Array, Array]]:
         """Events name → (epochs (K,), logits (K, N)) for the store."""
         if not self.scored:
@@ -135,7 +128,7 @@ class _Training:
         order = torch.from_numpy(self.order.permutation(len(train)))
         total = torch.zeros(())
         self.model.train()
-        for rows in order.split(size):
+        for rows in torch.split(order, size):
             inputs = experiment.augment({n: t[rows] for n, t in train.inputs.items()}, config)
             batch = Batch(inputs, train.label[rows], train.weight[rows])
             self.optimizer.zero_grad(set_to_none=True)
@@ -151,10 +144,18 @@ class _Training:
         if not (math.isfinite(train_loss) and math.isfinite(result.loss) and np.isfinite(result.logits).all()):
             raise CellFailure(f"the loss or a score is not finite at epoch {epoch} (training loss {train_loss:.4g})")
         history.record(epoch, train_loss, result.loss, result.accuracy)
-        wanted = keep.epochs(history.epochs)
-        if keep.weights and epoch in wanted:
+        weights, scores = keep.wanted_weights(history.epochs), keep.wanted_scores(history.epochs)
+        if epoch in weights:
             history.weights[epoch] = {n: t.detach().cpu().numpy().copy() for n, t in self.model.state_dict().items()}
-        if keep.all_scores or epoch in wanted:
+        if scores is None or epoch in scores:
             blind = score(self.model, self.experiment, self.test, self.cell.config)
             history.scored[epoch] = (result.logits, blind.logits)
-        history.forget(wanted, scores_too=not keep.all_scores)
+        _drop(history.weights, weights)
+        if scores is not None:
+            _drop(history.scored, scores)
+
+
+def _drop(kept: dict[int, Any], wanted: frozenset[int]) -> None:
+    """Forget the epochs that no later choice can want."""
+    for stale in [e for e in kept if e not in wanted]:
+        del kept[stale]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raresearch.experiments.pandax2.detector import Detector, pmt_positions
-from raresearch.experiments.pandax2.events import detectable, recoils, respond
+from raresearch.experiments.pandax2.events import Events, detectable, recoils, respond
 from raresearch.experiments.pandax2.s1 import Vertices, bottom_pattern, light
 from raresearch.experiments.pandax2.s2 import BIN, N_BINS, Clouds, electroluminescence, gas_light
 
@@ -17,7 +17,8 @@ DETECTOR = Detector()
 def lines():
     """Electron recoils of 20 keV (950 photons, 538 electrons), uniform in the fiducial volume, no cuts."""
     rng = np.random.default_rng(21)
-    return respond(recoils("ER", np.full(24_000, 20.0), DETECTOR, rng), DETECTOR, rng)
+    parts = [respond(recoils("ER", np.full(8_000, 20.0), DETECTOR, rng), DETECTOR, rng) for _ in range(3)]
+    return Events(np.concatenate([p.features for p in parts]), np.concatenate([p.drift_time for p in parts]))
 
 
 def _profile(x, y, bins=6):

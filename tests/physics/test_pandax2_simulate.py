@@ -165,9 +165,14 @@ def test_a_value_that_cannot_be_is_refused_by_name(config, message):
 
 
 def test_a_spectrum_without_a_visible_event_ends_with_an_error_instead_of_for_ever():
-    config = {"data.er_tritium_share": 0.0, "data.er_flat_low": 0.1, "data.er_flat_high": 0.2}
+    config = {"data.er_tritium_share": 0.0, "data.er_flat_low": 0.001, "data.er_flat_high": 0.002}
     with pytest.raises(DataError, match="class ER"):
         simulate({**config, "data.fraction_acc": 0.0, "data.fraction_nr": 0.0}, np.random.default_rng(0), 5)
+
+
+def test_a_detector_that_sees_no_neutrons_has_no_median_and_says_so():
+    with pytest.raises(DataError, match=r"NR median.*are needed"):
+        simulate({"data.pde": 0.001}, np.random.default_rng(0), 5)
 
 
 def test_importing_the_experiment_loads_neither_torch_nor_ray():

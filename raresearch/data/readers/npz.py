@@ -37,7 +37,7 @@ class NpzTable:
     def _load(self, name: str) -> Array:
         require(self.path, [name], self.names)
         if name not in self.loaded:
-            with reading(self.path, *_DAMAGED), np.load(self.path, allow_pickle=False) as file:
+            with reading(self.path, *_DAMAGED), self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 self.loaded[name] = file[name]
         array = self.loaded[name]
         if array.ndim == 0:
@@ -46,5 +46,6 @@ class NpzTable:
 
 
 def open(path: Path, tree: str | None = None) -> NpzTable:
-    with reading(path, *_DAMAGED), np.load(path, allow_pickle=False) as file:
+    # Opened here: given a path, NumPy leaves the file open where the archive is damaged.
+    with reading(path, *_DAMAGED), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         return NpzTable(path, tuple(file.files))

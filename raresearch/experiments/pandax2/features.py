@@ -100,10 +100,10 @@ def central_width(waveform: Array, low: float, high: float) -> Array:
 
 
 def _quantile(cumulative: Array, waveform: Array, charge: Array) -> Array:
-    column: Array = np.minimum((cumulative < charge[:, None]).sum(axis=1), waveform.shape[1] - 1)
+    column = np.minimum((cumulative < charge[:, None]).sum(axis=1), waveform.shape[1] - 1)
     row = np.arange(len(waveform))
     inside = charge - (cumulative[row, column] - waveform[row, column])
-    return column + _ratio(inside, waveform[row, column])
+    return np.asarray(column + _ratio(inside, waveform[row, column]))
 
 
 def full_width(waveform: Array, fraction: float) -> Array:
@@ -127,14 +127,13 @@ def _beyond(waveform: Array, column: Array, step: int, level: Array) -> Array:
 def _rise(waveform: Array) -> Array:
     """Share (N,) of the charge that lies before the bin of the maximum."""
     before = np.arange(waveform.shape[1]) < waveform.argmax(axis=1)[:, None]
-    charge: Array = waveform.sum(axis=1)
-    return _ratio((waveform * before).sum(axis=1), charge)
+    return _ratio((waveform * before).sum(axis=1), waveform.sum(axis=1))
 
 
 def _n_peaks(waveform: Array) -> Array:
     """Local maxima (N,) above the peak height; a plateau counts once."""
     centre, left, right = waveform[:, 1:-1], waveform[:, :-2], waveform[:, 2:]
-    return ((centre > left) & (centre >= right) & (centre > _PEAK_HEIGHT)).sum(axis=1).astype(np.float64)
+    return np.asarray(np.sum((centre > left) & (centre >= right) & (centre > _PEAK_HEIGHT), axis=1), dtype=np.float64)
 
 
 def _top_charge(hits: Hits) -> Array:

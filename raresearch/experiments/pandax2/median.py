@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from raresearch.errors import DataError
 from raresearch.experiments.pandax2.detector import Detector
 from raresearch.experiments.pandax2.events import NuclearRecoils, throw
 from raresearch.experiments.pandax2.features import COLUMN
@@ -39,7 +40,13 @@ class NRMedian:
 
 
 def fit_median(features: Array) -> NRMedian:
-    """The cubic through the medians of log10(qS2c / qS1c) in 24 equally filled bins of qS1c; ``features`` (N, 13)."""
+    """The cubic through the medians of log10(qS2c / qS1c) in 24 equally filled bins of qS1c; ``features`` (N, 13).
+
+    Raises `DataError` where fewer than 20 events a bin are left to fit.
+    """
+    if len(features) < 20 * _BINS:
+        place, rule = "pandax2: NR median", f"only {len(features)} calibration events pass the cuts, {20 * _BINS} are needed"
+        raise DataError(place, rule, "reset the `data.*` values of the detector or the neutron spectrum")
     q1c, q2c = features[:, COLUMN["qS1c"]], features[:, COLUMN["qS2c"]]
     bins = np.array_split(np.argsort(q1c, kind="stable"), _BINS)
     x = np.array([np.median(np.log(q1c[rows])) for rows in bins])

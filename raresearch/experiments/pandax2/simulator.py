@@ -121,7 +121,7 @@ def fill(
         idle = 0 if len(events.drift_time) else idle + 1
         if idle > _MAX_THROWS:
             raise DataError(
-                f"pandax2: class {name}", f"no event in {idle * thrown} passes the cuts", "reset the `data.*` values"
+                f"pandax2: class {name}", f"{idle} throws in a row left no event after the cuts", "reset the `data.*` values"
             )
         accepted_share = max(len(events.drift_time) / thrown, 0.02)
     full = Events(np.concatenate([p.features for p in parts]), np.concatenate([p.drift_time for p in parts]))

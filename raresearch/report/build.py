@@ -1,0 +1,145 @@
+"""The whole report, written into ``<store>/report/``: every file is replaced whole, none is ever half there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raresearch.ensembles.base import SelectionRule
+from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.card import make_card
+from raresearch.report.figures import by_config, classes, cut, learning, repeats
+from raresearch.report.figures.style import Drawing, encode, style
+from raresearch.report.page import Picture, html, markdown
+from raresearch.report.results import CellResult, Results, gather
+from raresearch.report.table import UnsealedTable, tabulate
+from raresearch.report.tabular import csv_text
+from raresearch.report.tensorboard import write_tensorboard
+from raresearch.store.files import make_folder, refusals, write_atomic
+from raresearch.store.store import Store
+
+#: in the order of the page, each with the reason why it may be missing
+FIGURES: Sequence[tuple[Callable[[Results], Drawing | None], str]] = (
+    (by_config.draw, ""),
+    (cut.draw, "Determination of the cut: not drawn, the objective takes no cut."),
+    (repeats.draw, ""),
+    (learning.draw, ""),
+    (classes.spectra, ""),
+    (classes.efficiencies, "Efficiency by class: not drawn, it needs a cut and an observer in the schema."),
+)
+FILES: Mapping[str, str] = {
+    "index.html": "this report as one page",
+    "table.csv": "the table, full precision",
+    "cells.csv": "every cell: chosen epochs, objective with its interval and threshold, other figures",
+    "figures/": "every figure as PNG and SVG",
+    "tensorboard/": "`tensorboard --logdir tensorboard`",
+}
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where everything is. ``figures``: name → (PNG, SVG)."""
+
+    root: Path
+    html: Path
+    markdown: Path
+    table: Path
+    cells: Path
+    figures: Mapping[str, tuple[Path, Path]]
+    tensorboard: Path
+
+
+def build_report(
+    store: Store,
+    *,
+    objective: FigureOfMerit,
+    others: Sequence[FigureOfMerit],
+    rule: SelectionRule,
+    labels: Mapping[str, str],
+    unsealed: UnsealedTable | None = None,
+) -> ReportPaths:
+    """Write the report of ``store``. The same store gives the same bytes.
+
+    Raises as `results.gather` does, and `StoreError` where the folder cannot be written or the ledger was altered.
+    """
+    results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
+    table, card = tabulate(results, unsealed), make_card(results)
+    pictures, absent = draw(results)
+    root = make_folder(store.root / "report")
+    figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
+    _remove_stale(root / "figures", {path for pair in figures.values() for path in pair})
+    _put(root / "table.csv", table.to_csv())
+    _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
+    _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
+    _put(root / "report.md", markdown(table, card, [p.drawing for p in pictures], FILES))
+    _put(root / "index.html", html(table, card, pictures, absent))
+    return ReportPaths(
+        root, root / "index.html", root / "report.md", root / "table.csv", root / "cells.csv", figures, root / "tensorboard"
+    )
+
+
+def draw(results: Results) -> tuple[list[Picture], list[str]]:
+    """All figures that the study has something for, and a line for each that it has not."""
+    pictures, absent = [], []
+    with style():
+        for make, reason in FIGURES:
+            drawing = make(results)
+            if drawing is not None:
+                pictures.append(Picture(drawing, encode(drawing.figure, "png"), encode(drawing.figure, "svg")))
+            elif reason and results.best_cell is not None:
+                absent.append(reason)
+    return pictures, absent
+
+
+def _cell_row(results: Results, cell: CellResult) -> dict[str, object]:
+    own = cell.estimates.get(results.objective.name)
+    row: dict[str, object] = {n: getattr(cell, n) for n in ("label", "config", "fold", "seed", "state")}
+    row["epochs"] = " ".join(str(e) for e in cell.epochs)
+    for key in ("value", "low", "high", "threshold", "n_effective", "lower_limit"):
+        row[f"{results.objective.name}_{key}"] = getattr(own, key, None)
+    for name in results.others:
+        row[name] = cell.estimates[name].value if name in cell.estimates else None
+    return {**row, "seconds": cell.seconds, "error": cell.error, "cell": cell.key}
+
+
+def _put_picture(folder: Path, picture: Picture) -> tuple[Path, Path]:
+    make_folder(folder)
+    png, svg = (folder / f"{picture.drawing.name}.{form}" for form in ("png", "svg"))
+    write_atomic(png, lambda p: _write(p, picture.png))
+    write_atomic(svg, lambda p: _write(p, picture.svg))
+    return png, svg
+
+
+def _put(path: Path, text: str) -> None:
+    write_atomic(path, lambda p: _write(p, text.encode()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _remove_stale(folder: Path, ours: set[Path]) -> None:
+    """Figures of an earlier report that this one does not have: nobody must take them for its own."""
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path not in ours and path.suffix in (".png", ".svg"):
+            path.unlink()
+
+
+def _swap(final: Path, scratch_root: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder and put it in the place of ``final``: readers see the old one or the new one."""
+    scratch = scratch_root / f"{final.name}.{uuid.uuid4().hex[:8]}"
+    old = scratch.with_name(scratch.name + ".old")
+    try:
+        with refusals(final):
+            scratch.mkdir(parents=True)
+            fill(scratch)
+            if final.exists():
+                os.rename(final, old)
+            os.rename(scratch, final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""Learning curves: training and validation loss against the epoch, one small panel a config."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from raresearch.report.curves import Curve, mean_curve
+from raresearch.report.figures.style import BACKGROUND, SIGNAL, Drawing, canvas
+from raresearch.report.results import Results
+from raresearch.types import EpochTable
+
+MOST = 24
+COLUMNS = (("train_loss", "training", SIGNAL), ("val_loss", "validation", BACKGROUND))
+
+
+def draw(results: Results) -> Drawing | None:
+    """At most 24 panels, the best configs where there are more; None where nothing is done."""
+    groups = {str(key[0]): rows for key, rows in results.epochs.groups("config")} if len(results.epochs) else {}
+    kept = set(results.ranked()[:MOST])
+    configs = [c for c in results.labels if c in kept and c in groups]
+    if not configs:
+        return None
+    columns = min(len(configs), 6 if len(configs) > 12 else 4 if len(configs) > 3 else 3)
+    lines = math.ceil(len(configs) / columns)
+    figure = canvas(max(2.2 * columns + 1, 7), 1.75 * lines + 1.5 if lines > 1 else 4.6, results.stamp)
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    drawn = [_panel(axes, results, config, groups[config]) for axes, config in zip(panels, configs, strict=False)]
+    _limits(panels[0], drawn)
+    for axes in panels[len(configs) :]:
+        axes.remove()
+    _ticks_of_last(panels, columns, len(configs))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3)
+    figure.supxlabel("epoch", fontsize=14)
+    figure.supylabel("loss (binary cross-entropy or the experiment's own)" if lines > 2 else "loss", fontsize=14)
+    return Drawing("learning", "Learning curves", _caption(results, configs), _alt(configs), figure)
+
+
+def _panel(axes: Any, results: Results, config: str, rows: EpochTable) -> list[Curve]:
+    curves = []
+    for column, name, colour in COLUMNS:
+        curve = mean_curve(rows, column).where_most()
+        axes.plot(curve.epoch, curve.mean, color=colour, label=name, lw=1.5)
+        axes.fill_between(curve.epoch, curve.mean - curve.std, curve.mean + curve.std, color=colour, alpha=0.22, lw=0)
+        curves.append(curve)
+    chosen = _chosen(results, config, rows)
+    if len(chosen):
+        axes.plot(*chosen.T, "|", color="black", ms=9, mew=1.1, label="chosen epochs")
+    axes.set_title(results.labels[config], fontsize=12, pad=3)
+    axes.tick_params(labelsize=10.5)
+    axes.grid()
+    return curves
+
+
+def _chosen(results: Results, config: str, rows: EpochTable) -> Any:
+    """(M, 2): epoch and validation loss of every chosen member."""
+    loss = {(str(c), int(e)): v for c, e, v in zip(rows["cell"], rows["epoch"], rows["val_loss"], strict=True)}
+    members = [m for c in results.cells if c.config == config and c.ensemble for m in c.ensemble.members]
+    return np.asarray([(m.epoch, loss[(m.cell, m.epoch)]) for m in members]).reshape(-1, 2)
+
+
+def _limits(axes: Any, drawn: list[list[Curve]]) -> None:
+    """The first epochs of an untrained network would flatten all the rest: the axis holds 98 % of the means."""
+    means = np.concatenate([c.mean for curves in drawn for c in curves])
+    if not len(means):
+        return
+    low, high = float(means.min()), float(np.quantile(means, 0.98))
+    margin = 0.08 * (high - low) or 0.1
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _ticks_of_last(panels: Any, columns: int, n: int) -> None:
+    """Shared axes hide the numbers of all but the lowest row; panels above a removed one need theirs."""
+    for axes in panels[max(n - columns, 0) : n]:
+        axes.tick_params(labelbottom=True)
+
+
+def _caption(results: Results, configs: list[str]) -> str:
+    cut = (
+        f" The {len(configs)} best of {len(results.ranked())} configs are shown."
+        if len(configs) < len(results.ranked())
+        else ""
+    )
+    return (
+        "Loss on training and validation events: mean over repeats, bands of one sample standard deviation. A curve ends where "
+        "fewer than half of the repeats were still training. Ticks mark the chosen epochs of each repeat, at its own "
+        f"validation loss.{cut}"
+    )
+
+
+def _alt(configs: list[str]) -> str:
+    return f"Training and validation loss against the epoch for {len(configs)} configs, with the chosen epochs marked."

@@ -1,0 +1,80 @@
+"""Every repeat of every config: how far trainings that differ only in their seed lie apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, config_axis, legend_above, pretty
+from raresearch.report.results import CellResult, Results
+
+MOST, BARS = 40, 12  # configs side by side; trainings a config that still show a bar each
+
+
+def draw(results: Results) -> Drawing | None:
+    """A strip of points a config; None where nothing is done."""
+    ranked = results.ranked()
+    if not ranked:
+        return None
+    kept = set(ranked[:MOST])
+    configs = [c for c in results.labels if c in kept]
+    figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(configs))), 5.6, results.stamp)
+    axes = figure.add_subplot()
+    for x, config in enumerate(configs):
+        _strip(axes, x, [c for r in results.done(config) for c in r.cells], results.objective.name)
+    _failures(axes, configs, results)
+    config_axis(axes, [results.labels[c] for c in configs])
+    axes.set_xlabel("config")
+    axes.set_ylabel(f"{pretty(results.objective.name)} (validation)")
+    axes.grid(axis="y")
+    legend_above(axes, *_once(axes))
+    return Drawing("repeats", "Every repeat", _caption(results), _alt(results, configs), figure)
+
+
+def _strip(axes: Any, x: int, cells: list[CellResult], fom: str) -> None:
+    found = [c.estimates[fom] for c in cells]
+    values = np.asarray([e.value for e in found])
+    # Evenly beside each other in the order of the seeds: no random jitter, so the figure is the same every time.
+    where = x + np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.array([float(x)])
+    if len(values) <= BARS:
+        bars = np.array([[max(e.value - e.low, 0) for e in found], [max(e.high - e.value, 0) for e in found]])
+        label = "one training, with its interval from finite events"
+        axes.errorbar(where, values, bars, fmt="o", color=SIGNAL, ms=4.5, elinewidth=1, alpha=0.85, label=label)
+    else:
+        axes.plot(where, values, "o", color=SIGNAL, ms=3, alpha=0.5, label="one training")
+    axes.plot([x - 0.36, x + 0.36], [values.mean()] * 2, color=INK, lw=2.2, label="mean", solid_capstyle="butt")
+
+
+def _failures(axes: Any, configs: list[str], results: Results) -> None:
+    for x, config in enumerate(configs):
+        failed = sum(r.state == "failed" for r in results.repeats[config])
+        if failed:
+            spot = {"xy": (x, 0), "xycoords": axes.get_xaxis_transform(), "xytext": (0, 5), "textcoords": "offset points"}
+            axes.annotate(f"{failed}×", ha="center", va="bottom", color=BACKGROUND, fontsize=11, weight="bold", **spot)
+    if any(c.state == "failed" for c in results.cells):
+        axes.margins(y=0.12)
+        axes.plot([], [], ls="", marker="$n×$", color=BACKGROUND, ms=16, label="failed repeats")
+
+
+def _once(axes: Any) -> tuple[list[Any], list[str]]:
+    handles, labels = axes.get_legend_handles_labels()
+    first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True)))}
+    order = list(dict.fromkeys(labels))
+    return [first[label] for label in order], order
+
+
+def _caption(results: Results) -> str:
+    folds = "fold of a repeat" if results.folds > 1 else "repeat"
+    shared = len({row["validation_events"] for row in results.reader.cells.values() if row["state"] == "done"}) == 1
+    together = " All trainings see the same validation events, so their bars move together." if shared else ""
+    return (
+        f"{pretty(results.objective.name)} on validation of every done {folds}. The bar of a point comes from the finite "
+        f"number of events at a fixed cut; the scatter of the points comes from seeds.{together} Failed repeats are counted at "
+        "the foot and are in no mean."
+    )
+
+
+def _alt(results: Results, configs: list[str]) -> str:
+    name = pretty(results.objective.name)
+    return f"One strip of points for each of {len(configs)} configs: {name} of every training, with the mean."

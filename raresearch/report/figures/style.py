@@ -1,0 +1,116 @@
+"""Fonts, colours, saving: one look for all figures, fit for a talk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from raresearch.types import Array
+
+INK, FAINT = "#1f2430", "#6b7280"
+SIGNAL, BACKGROUND = "#0072B2", "#D55E00"
+#: Okabe and Ito's palette, distinguishable with any colour vision; yellow is left out, it vanishes on white
+PALETTE = (SIGNAL, BACKGROUND, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4d4d4d")
+RC: dict[str, Any] = {
+    "font.size": 13,
+    "axes.titlesize": 13,
+    "axes.labelsize": 14,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e6eb",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "raresearch",
+}
+STAMP = 0.2  # inches that the line at the foot takes
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what a page says of it. ``name`` is its file's; ``alt`` describes it to who cannot see it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+
+def style() -> Any:
+    """A context in which figures are made and saved; outside, matplotlib's settings are as before."""
+    return rc_context(RC)
+
+
+def canvas(width: float, height: float, stamp: str) -> Figure:
+    """An empty figure, inches; ``stamp`` stands small at its foot."""
+    foot = STAMP / height if stamp else 0.0
+    engine = ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot), w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(width, height), layout=engine)
+    FigureCanvasAgg(figure)
+    if stamp:
+        figure.text(1 - 0.06 / width, 0.05 / height, stamp, ha="right", va="bottom", fontsize=9.5, color=FAINT)
+    return figure
+
+
+def legend_above(axes: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+    """A legend over the axes, where it covers no data."""
+    box = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.3}
+    axes.legend(handles, labels, ncols=columns, columnspacing=1.6, handletextpad=0.6, **box)
+
+
+def config_axis(axes: Any, labels: Sequence[str]) -> None:
+    """Configs at 0, 1, … along x, their labels turned where they are long or many."""
+    longest = max(len(label) for label in labels)
+    turned = longest * len(labels) > 90
+    axes.set_xticks(np.arange(len(labels)), labels, rotation=(90 if longest * len(labels) > 330 else 40) if turned else 0)
+    if turned:
+        for text in axes.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor", va="center" if text.get_rotation() == 90 else "top", fontsize=11)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+
+
+def error_bars(std: Sequence[float | None]) -> Array:
+    """Bars of no length where there is no spread to show."""
+    return np.asarray([s if s is not None else np.nan for s in std], dtype=np.float64)
+
+
+def encode(figure: Figure, form: str) -> bytes:
+    """The figure as ``png`` (150 dots an inch) or ``svg``; the same figure gives the same bytes."""
+    out = io.BytesIO()
+    metadata = {"Date": None, "Creator": "raresearch"} if form == "svg" else {"Software": "raresearch"}
+    figure.savefig(out, format=form, dpi=150, metadata=metadata)
+    return out.getvalue()
+
+
+def pretty(name: str) -> str:
+    """A figure of merit's name as an axis says it.
+
+    >>> pretty("significance"), pretty("roc_auc"), pretty("my_figure")
+    ('significance S', 'ROC AUC', 'my figure')
+    """
+    known = {"significance": "significance S", "xi": "significance Ξ", "roc_auc": "ROC AUC"}
+    known |= {"rejection": "background rejection", "acceptance": "signal acceptance"}
+    return known.get(name, name.replace("_", " "))
