@@ -189,4 +189,3 @@ class Study:
     def unfinished(self) -> int:
         """Cells that are proposed and not in."""
         return sum(c.key not in self._outcomes for entry in self._open.values() for c in entry.cells)
-

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from raresearch.errors import SealError, SelectionError, nearest
 
-Value: TypeAlias = "bool | int | float | str | None | tuple[Value, ...]"
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | None"
 Config: TypeAlias = Mapping[str, Value]  # flat: {"model.hidden": (32, 16), "train.learning_rate": 1e-3}
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -130,7 +130,7 @@ class Choice:
                 "per": self.per,
                 "config": self.label,
                 "cells": cells.filter(pa.compute.equal(cells["state"], "done")).num_rows,
-                "thresholds": digest([t for t in thresholds.values()], 24),
+                "thresholds": digest(list(thresholds.values()), 24),
             },
         )
         sealed = {name: read_sealed(self.store.root / "datasets" / name) for name in datasets}
@@ -148,7 +148,9 @@ class Unsealed:
     def _test(self, ensemble: Ensemble) -> Labelled:
         parts = list(self.choice._reader.combined(ensemble, "test"))
         if len(parts) != 1:
-            raise DataError("test events", "members of one ensemble scored different test events", "choose per config of one dataset")
+            raise DataError(
+                "test events", "members of one ensemble scored different test events", "choose per config of one dataset"
+            )
         (events, scores), cell = parts[0], self.choice._reader.cells[ensemble.members[0].cell]
         labels = self.sealed[cell["test_events"].removesuffix("-test")]
         order = np.argsort(labels.event_id)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from raresearch.api.choice import Choice
+from raresearch.api.choice import Choice, Unsealed, averaged
 from raresearch.api.parts import build_fom, build_rule
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Per, epoch_table, select
 from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.build import ReportPaths, build_report
+from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
-from raresearch.store.ledger import read_ledger
+from raresearch.store.files import write_atomic
 from raresearch.store.lease import only_driver
+from raresearch.store.ledger import read_ledger
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
-from raresearch.types import EpochTable
+from raresearch.types import EpochTable, Estimate
+
+UNSEALED = "unsealed.json"
 
 
 def open_study(folder: Path | str) -> OpenStudy:
@@ -71,12 +79,17 @@ class OpenStudy:
         return build_fom(self.spec.objective, self.spec.base_dir)
 
     @cached_property
+    def others(self) -> tuple[FigureOfMerit, ...]:
+        """The figures of merit that are reported besides the objective."""
+        listed = [
+            Component(c) if isinstance(c, str) else Component(*next(iter(c.items()))) for c in self.about["figures_of_merit"]
+        ]
+        return tuple(build_fom(c, self.spec.base_dir) for c in listed)
+
+    @property
     def foms(self) -> Mapping[str, FigureOfMerit]:
-        """The study's figures of merit by name, the objective first."""
-        named = {self.spec.objective.name: self.objective}
-        for component in self.spec.figures_of_merit:
-            named.setdefault(component.name, build_fom(component, self.spec.base_dir))
-        return named
+        """The study's figures of merit by name; the objective wins where two share a name."""
+        return {**{f.name: f for f in self.others}, self.objective.name: self.objective}
 
     @cached_property
     def rule(self) -> SelectionRule:
@@ -131,6 +144,58 @@ class OpenStudy:
             raise SelectionError(str(self.folder), "no cell is done yet", "run the study first")
         ensembles = tuple(select(table, made, per))
         return Choice(self.store, made, per, ensembles, self.labels, self.objective, self.foms)
+
+    def table(self, choice: Choice | None = None) -> StudyTable:
+        """One row a config, on validation; the columns headed ``test`` after `unseal` are of the study's own rule only."""
+        rule = self.rule if choice is None else choice.rule
+        unsealed = self._unsealed() if rule == self.rule else None
+        return summary(
+            self.store, objective=self.objective, others=self.others, rule=rule, labels=self.labels, unsealed=unsealed
+        )
+
+    def report(self) -> ReportPaths:
+        """Write ``report/`` into the study's folder."""
+        return build_report(
+            self.store,
+            objective=self.objective,
+            others=self.others,
+            rule=self.rule,
+            labels=self.labels,
+            unsealed=self._unsealed(),
+        )
+
+    def unseal(self, choice: Choice, reason: str) -> StudyTable:
+        """Open the test labels for ``choice`` (see `Choice.unseal`); the table with its ``test`` columns."""
+        table = unsealed_table(choice.unseal(reason))
+        if choice.rule == self.rule:
+            write_atomic(self.folder / UNSEALED, lambda p: _write_json(p, asdict(table)))
+        return summary(
+            self.store, objective=self.objective, others=self.others, rule=choice.rule, labels=self.labels, unsealed=table
+        )
+
+    def _unsealed(self) -> UnsealedTable | None:
+        path = self.folder / UNSEALED
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text())
+        return UnsealedTable(**{**content, "rows": tuple(UnsealedRow(**row) for row in content["rows"])})
+
+
+def unsealed_table(opened: Unsealed) -> UnsealedTable:
+    """The objective of every config on test, thresholds from validation: mean, spread and interval over its ensembles."""
+    by_config: dict[str, list[Estimate]] = {}
+    for valued in opened.estimates(opened.choice.objective):
+        by_config.setdefault(valued.ensemble.config, []).append(valued.estimate)
+    rows = []
+    for config, estimates in by_config.items():
+        mean = averaged(estimates)
+        spread = float(np.std([e.value for e in estimates], ddof=1)) if len(estimates) > 1 else None
+        rows.append(UnsealedRow(opened.choice.labels[config], mean.value, spread, mean.low, mean.high))
+    return UnsealedTable(tuple(rows), opened.entry["time"], opened.entry["reason"], opened.entry["hash"])
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1))
 
 
 def _pick(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -35,8 +35,7 @@ def build_parts(spec: StudySpec) -> Parts:
     """Resolve and check everything that ``spec`` names; raises `SpecError` or `PluginError`."""
     experiment = build_experiment(spec)
     spec.check(experiment)
-    chosen = spec.figures_of_merit or tuple(Component(n, {}) for n in experiment.figures_of_merit)
-    others = tuple(build_fom(c, spec.base_dir) for c in chosen if c.name != spec.objective.name)
+    others = tuple(build_fom(c, spec.base_dir) for c in other_figures(spec, experiment))
     return Parts(experiment, build_rule(spec.selection, spec.base_dir), build_fom(spec.objective, spec.base_dir), others)
 
 
@@ -50,10 +49,18 @@ def build_experiment(spec: StudySpec) -> Experiment:
     return experiment
 
 
+def other_figures(spec: StudySpec, experiment: Experiment) -> tuple[Component, ...]:
+    """The figures of merit that the YAML names besides the objective, or else the experiment's own."""
+    chosen = spec.figures_of_merit or tuple(Component(name) for name in experiment.figures_of_merit)
+    return tuple(c for c in chosen if c != spec.objective and (c.options or c.name != spec.objective.name))
+
+
 def build_rule(component: Component, base_dir: Path | None) -> SelectionRule:
     rule = plugins.build("rules", component.name, component.options, base_dir)
     if not isinstance(rule, SelectionRule):
-        raise PluginError(f"rule {component.name!r}", "lacks needs, keep or choose", "see raresearch.ensembles.base.SelectionRule")
+        raise PluginError(
+            f"rule {component.name!r}", "lacks needs, keep or choose", "see raresearch.ensembles.base.SelectionRule"
+        )
     return rule
 
 
@@ -111,6 +118,7 @@ def about(spec: StudySpec, parts: Parts, labels: dict[str, str]) -> dict[str, An
         "versions": {**versions, "python": platform.python_version()},
         "labels": labels,
         "paper": paper_rows(parts.experiment),
+        "figures_of_merit": [c.to_json() for c in other_figures(spec, parts.experiment)],
         "objective": {"name": spec.objective.name, "options": dict(spec.objective.options)},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

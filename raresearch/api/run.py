@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from raresearch.api.opened import OpenStudy
 from raresearch.api.parts import Parts, about, build_parts, identity, pickle_by_value
-from raresearch.data.dataset import Dataset, Events
+from raresearch.data.dataset import Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
 from raresearch.data.splits import Fractions
@@ -28,7 +28,8 @@ from raresearch.store.files import make_folder
 from raresearch.store.lease import only_driver
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
-from raresearch.training.arrays import Loaded, fold_events, load as load_events, validation_name
+from raresearch.training.arrays import Loaded, fold_events, validation_name
+from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
 
@@ -152,9 +153,7 @@ def _run_on_ray(
         return _finish(study, RayTuneExecutor(context, workers, execution.cpus, execution.gpus))
 
 
-def _study(
-    spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool
-) -> Study:
+def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool) -> Study:
     points = list(spec.space.grid()) if spec.searcher.name == "grid" else []
     # Data comes before trials: Ray Data inside a cluster whose CPUs are all taken by trials waits for ever.
     for config in [spec.config(p, parts.experiment) for p in points] or [spec.config({}, parts.experiment)]:

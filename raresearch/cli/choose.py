@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from raresearch.api.choice import Choice
 from raresearch.api.opened import OpenStudy, open_study
-from raresearch.cli.show import console, print_report
+from raresearch.cli.show import console, print_report, table_json
 from raresearch.errors import SelectionError
 
 
@@ -46,7 +46,9 @@ def choose(opened: OpenStudy, rule: str | None, per: str, k: int | None, by: str
 def _pair(text: str, separator: str, place: str) -> tuple[str, Any]:
     name, found, value = text.partition(separator)
     if not (name and found and value):
-        raise SelectionError(f"{place} {text}", f"NAME{separator}VALUE is expected", f"for example val_accuracy{separator}0.001")
+        raise SelectionError(
+            f"{place} {text}", f"NAME{separator}VALUE is expected", f"for example val_accuracy{separator}0.001"
+        )
     return name, YAML(typ="safe", pure=True).load(value)
 
 
@@ -62,7 +64,7 @@ def select_command(folder: Path, as_json: bool, debug: bool, **choice: Any) -> N
     opened = open_study(folder)
     table = opened.table(choose(opened, **choice))
     if as_json:
-        click.echo(json.dumps(table.to_json()))
+        click.echo(json.dumps(table_json(table)))
     else:
         console().print(table.to_rich())
 
@@ -80,7 +82,7 @@ def unseal_command(folder: Path, reason: str, as_json: bool, debug: bool, **choi
     opened = open_study(folder)
     table = opened.unseal(choose(opened, **choice), reason)
     if as_json:
-        click.echo(json.dumps(table.to_json()))
+        click.echo(json.dumps(table_json(table)))
         return
     console().print(table.to_rich())
     print_report(opened)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 import click
 
 from raresearch.errors import Interrupted, RaresearchError, UserError
 
-EPILOG = "\b\nTry:\n  raresearch init mine && raresearch run mine.yaml\n  raresearch run search_spaces/pandax2_mlp.yaml --scale demo"
+EPILOG = (
+    "\b\nTry:\n  raresearch init mine && raresearch run mine.yaml\n  raresearch run search_spaces/pandax2_mlp.yaml --scale demo"
+)
 
 
 class _Lazy(click.Group):
     """Commands are imported when they are called: `--help` and `list` must not wait for torch or Ray."""
 
-    modules = {
+    modules: ClassVar[dict[str, str]] = {
         "run": "run",
         "check": "check",
         "list": "names",

@@ -9,14 +9,18 @@ import click
 
 from raresearch.api.run import run
 from raresearch.cli.live import live_line
-from raresearch.cli.show import print_failures, print_report, print_table
+from raresearch.cli.show import print_failures, print_report, print_table, table_json
 
 
 @click.command("run")
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--scale", help="An overlay of the YAML's `scale:` section, such as demo or paper.")
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value: --set repeats=5 --set train.epochs=20.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; what it holds is reused. Default: runs/NAME-….")
+@click.option(
+    "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value: --set repeats=5 --set train.epochs=20."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the run; what it holds is reused. Default: runs/NAME-…."
+)
 @click.option("--address", help="A Ray cluster, such as auto or ray://host:10001. Default: this machine.")
 @click.option("--retry-failed", is_flag=True, help="Train failed cells again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -41,7 +45,8 @@ def run_command(
         opened = run(study, scale=scale, sets=sets, out=out, address=address, progress=progress, retry_failed=retry_failed)
     failed = print_failures(opened, quiet=as_json)
     if as_json:
-        click.echo(json.dumps({"folder": str(opened.folder), "rows": opened.table().to_json()}))
+        table = table_json(opened.table()) if opened.done() else None
+        click.echo(json.dumps({"folder": str(opened.folder), "failed": failed, "table": table}))
     else:
         print_table(opened)
     print_report(opened, quiet=as_json)

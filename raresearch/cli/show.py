@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 
 from raresearch.api.opened import OpenStudy
+from raresearch.report.table import StudyTable
 
 
 def console() -> Console:
@@ -18,6 +22,19 @@ def print_table(opened: OpenStudy) -> None:
     """The study's table, one row a config."""
     if opened.done():
         console().print(opened.table().to_rich())
+
+
+def table_json(table: StudyTable) -> dict[str, Any]:
+    """A study's table as JSON; what is not a number is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return plain(asdict(table))  # type: ignore[no-any-return]
 
 
 def print_failures(opened: OpenStudy, quiet: bool = False) -> int:

@@ -25,8 +25,14 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     total = "?" if facts["total"] is None else facts["total"]
     scale = f" ({facts['scale']})" if facts["scale"] else ""
     out.print(f"{facts['study']}{scale}: {facts['done']} of {total} cells done, {facts['failed']} failed", highlight=False)
-    out.print(f"driver: {'running' if facts['driver'] else 'none'} · training time so far: {facts['seconds']:.0f} s", highlight=False)
+    out.print(
+        f"driver: {'running' if facts['driver'] else 'none'} · training time so far: {facts['seconds']:.0f} s", highlight=False
+    )
     for row in facts["failures"]:
-        out.print(f"failed: {row['label']}, fold {row['fold']}, seed {row['seed']}: {row['error']}", markup=False, highlight=False)
+        out.print(
+            f"failed: {row['label']}, fold {row['fold']}, seed {row['seed']}: {row['error']}", markup=False, highlight=False
+        )
     looks = len(facts["ledger"])
-    out.print("test labels: sealed" if not looks else f"test labels: opened {looks} time(s), last {facts['ledger'][-1]['time']}")
+    out.print(
+        "test labels: sealed" if not looks else f"test labels: opened {looks} time(s), last {facts['ledger'][-1]['time']}"
+    )

@@ -40,7 +40,9 @@ def _members(epochs: EpochTable, rows: Array) -> list[Member]:
 def _refuse_test(*columns: str) -> None:
     for column in columns:
         if column.startswith("test"):
-            raise SelectionError(f"column {column!r}", "a rule reads validation only", "use a val_ column; `unseal` opens the test")
+            raise SelectionError(
+                f"column {column!r}", "a rule reads validation only", "use a val_ column; `unseal` opens the test"
+            )
 
 
 def _refuse_empty(epochs: EpochTable) -> None:
@@ -86,7 +88,9 @@ class TopK:
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise SpecError("selection.top_k.k", f"{self.k!r} given, a whole number of at least 1 is needed", "for example k: 3")
+            raise SpecError(
+                "selection.top_k.k", f"{self.k!r} given, a whole number of at least 1 is needed", "for example k: 3"
+            )
         for column, delta in self.within.items():
             if not isinstance(delta, (int, float)) or isinstance(delta, bool) or not delta > 0:
                 raise SpecError(f"selection.top_k.within.{column}", f"{delta!r} given, a distance above 0 is needed")
@@ -130,7 +134,9 @@ class LastK:
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise SpecError("selection.last_k.k", f"{self.k!r} given, a whole number of at least 1 is needed", "for example k: 10")
+            raise SpecError(
+                "selection.last_k.k", f"{self.k!r} given, a whole number of at least 1 is needed", "for example k: 10"
+            )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from raresearch.errors import CellFailure, UserError
 from raresearch.experiment import Experiment
@@ -16,8 +17,9 @@ from raresearch.store.records import CellRecord
 from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
-from raresearch.training.single import Report, train_cell
 from raresearch.types import Cell, Outcome, Pack
+
+Report: TypeAlias = Callable[[Cell, int], None]
 
 
 class DataHandles(Protocol):
@@ -55,6 +57,9 @@ def _one(context: WorkContext, store: Store, cell: Cell, report: Report) -> Outc
 
 
 def _train(context: WorkContext, cell: Cell, report: Report) -> CellRecord:
+    # Imported here: a driver that only hands packs to Ray would wait seconds for torch and never use it.
+    from raresearch.training.single import train_cell
+
     try:
         data = _fold_data(context, cell)
         return train_cell(cell, context.experiment, data, context.study_seed, context.keep, report)

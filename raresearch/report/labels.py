@@ -50,7 +50,7 @@ def label_configs(configs: Mapping[str, Mapping[str, Any]], given: Mapping[str, 
 def described(part: Any, name: str = "") -> str:
     """A plug-in and its options in a line: ``BestEpoch (by val_loss)``. Options that are unset are left out."""
     name = name or type(part).__name__
-    if not is_dataclass(part):
+    if not is_dataclass(part) or "(" in name:
         return name
     options = {f.name: getattr(part, f.name) for f in fields(part)}
     text = ", ".join(f"{n.replace('_', ' ')} {_option_text(v)}" for n, v in options.items() if v is not None and v != {})

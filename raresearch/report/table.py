@@ -11,6 +11,7 @@ import numpy as np
 
 from raresearch.ensembles.base import SelectionRule
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.labels import described
 from raresearch.report.numbers import Spread
 from raresearch.report.results import Repeat, Results, gather
 from raresearch.store.store import Store
@@ -78,7 +79,10 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class StudyTable:
-    """Rows in the order of the space. ``single`` is True where the rule chooses one epoch a cell."""
+    """Rows in the order of the space. ``single`` is True where the rule chooses one epoch a cell.
+
+    ``described``: figure of merit → its name with options; ``notes``: what a reader of the table must know besides.
+    """
 
     rows: tuple[StudyRow, ...]
     objective: str
@@ -87,6 +91,7 @@ class StudyTable:
     single: bool = True
     unsealed: UnsealedTable | None = None
     notes: tuple[str, ...] = ()
+    described: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> StudyRow | None:
@@ -138,6 +143,7 @@ def tabulate(results: Results, unsealed: UnsealedTable | None = None) -> StudyTa
         single=all(len(c.epochs) <= 1 for c in results.cells),
         unsealed=unsealed,
         notes=results.notes,
+        described={n: described(f, n) for n, f in ((results.objective.name, results.objective), *results.others.items())},
     )
 
 

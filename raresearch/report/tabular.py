@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from raresearch.report.numbers import NONE, Spread, decimals, fixed, plus_minus
@@ -37,7 +39,8 @@ def _own(table: StudyTable) -> Iterator[Column]:
     rows, name = table.rows, table.objective.replace("_", " ")
     places = _places([r.objective for r in rows])
     cells = tuple(_limit(r) + plus_minus(r.objective.mean, r.objective.std, places) for r in rows)
-    yield Column(name, cells, "mean ± sample standard deviation over the done repeats")
+    what = table.described.get(table.objective, table.objective)
+    yield Column(name, cells, f"{what}: mean ± sample standard deviation over the done repeats")
     yield Column("std. error", tuple(fixed(r.objective.error, places + 1) for r in rows), "standard error of the mean")
     meaning = "mean half-width of one training's interval, which comes from the finite number of events"
     yield Column("± events", tuple(fixed(r.interval, places) for r in rows), meaning)
@@ -57,7 +60,8 @@ def _others(table: StudyTable) -> Iterator[Column]:
         spreads = [r.others[name] for r in table.rows]
         if any(s.n for s in spreads):
             cells = tuple(plus_minus(s.mean, s.std, _places(spreads)) for s in spreads)
-            yield Column(name.replace("_", " "), cells, "mean ± sample standard deviation over the done repeats")
+            meaning = f"{table.described.get(name, name)}: mean ± sample standard deviation over the done repeats"
+            yield Column(name.replace("_", " "), cells, meaning)
 
 
 def _paper(table: StudyTable) -> Iterator[Column]:
@@ -95,10 +99,10 @@ def to_rich(table: StudyTable) -> Table:
     """For the terminal; the best mean is bold."""
     printed = columns(table)
     rich = Table(title=f"{table.objective.replace('_', ' ')} on validation, mean ± std over repeats", title_justify="left")
+    spare = {name.replace("_", " ") for name in table.others}  # what folds first where the terminal is narrow
     for column in printed:
-        rich.add_column(
-            column.title, justify="left" if column.header == "config" else "right", no_wrap=column.header == "config"
-        )
+        side: JustifyMethod = "left" if column.header == "config" else "right"
+        rich.add_column(re.sub(r"(?<=[\w./]) (?=\w)", "\n", column.title), justify=side, no_wrap=column.header not in spare)
     for number, row in enumerate(table.rows):
         rich.add_row(*(c.cells[number] for c in printed), style="bold" if row is table.best else "")
     return rich

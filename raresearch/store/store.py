@@ -18,7 +18,7 @@ from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_tabl
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
-OURS = {"cells", "events", "datasets", ".tmp", "driver.lock", "leases.lock", "report"}
+OURS = {"cells", "events", "datasets", ".tmp", "driver.lock", "leases.lock"}
 
 
 class Store:
@@ -41,7 +41,9 @@ class Store:
                 rule = f"the folder holds another study ({there.get('study', '?')!r} with another YAML, scale or version)"
                 raise StoreError(str(root), rule, "give another folder with --out")
         elif names - OURS:
-            raise StoreError(str(root), f"the folder holds something else ({min(names - OURS)})", "give a new folder with --out")
+            raise StoreError(
+                str(root), f"the folder holds something else ({min(names - OURS)})", "give a new folder with --out"
+            )
 
     @classmethod
     def create(cls, root: Path | str, identity: str, about: Mapping[str, Any]) -> Store:
@@ -72,7 +74,9 @@ class Store:
         try:
             content = json.loads((self.root / "study.json").read_text())
         except json.JSONDecodeError as error:
-            raise StoreError(str(self.root / "study.json"), "not readable as JSON", "restore it or start a new folder") from error
+            raise StoreError(
+                str(self.root / "study.json"), "not readable as JSON", "restore it or start a new folder"
+            ) from error
         if content.get("format") != FORMAT:
             raise StoreError(str(self.root), f"store format {content.get('format')}", f"this raresearch reads format {FORMAT}")
         return dict(content)
@@ -117,7 +121,9 @@ class Store:
         for landing in self.landings():
             if landing.name not in self._cells_in:
                 table = _read(landing / "cells.parquet")
-                self._cells_in[landing.name] = table.append_column("landing", pa.array([landing.name] * len(table), pa.string()))
+                self._cells_in[landing.name] = table.append_column(
+                    "landing", pa.array([landing.name] * len(table), pa.string())
+                )
                 self._done.update(table.filter(pa.compute.equal(table["state"], "done"))["cell"].to_pylist())
 
     def cells(self) -> pa.Table:
@@ -188,7 +194,7 @@ class Store:
         path = self.root / "cells" / landing / "weights.safetensors"
         if path.is_file():
             with safe_open(path, framework="numpy") as file:
-                found = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}
+                found = {n.removeprefix(prefix): file.get_tensor(n) for n in list(file.keys()) if n.startswith(prefix)}
             if found:
                 return found
         raise StoreError(f"weights of cell {key}, epoch {epoch}", "not kept", "set `keep: {weights: kept}` and run again")

@@ -76,7 +76,9 @@ def fold_data(loaded: Loaded, fold: int, of: int, seed: int) -> FoldData:
         present = set(np.unique(_required(events.label)).tolist()) & {0, 1}
         if present != {0, 1}:
             missing = "background" if 0 not in present else "signal"
-            raise DataError(f"{name} events of fold {fold}", f"no {missing} among them", "more events, fewer folds, or other splits")
+            raise DataError(
+                f"{name} events of fold {fold}", f"no {missing} among them", "more events, fewer folds, or other splits"
+            )
     return FoldData(
         train=Sample(train.tensors, train.label, train.weight),
         validation=Sample(validation.tensors, validation.label, validation.weight),

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 from raresearch.errors import DataError, SpecError, UserError
 from raresearch.metrics import base, foms
+from raresearch.metrics.intervals import wilson
 from raresearch.testing.fom_contract import contract_sample
 
 SEPARATED = (np.array([0.9, 0.8, 0.8, 0.7] * 5 + [0.4, 0.3, 0.2, 0.1] * 10), np.repeat([1, 0], [20, 40]))
@@ -43,6 +44,20 @@ def test_significance_follows_equation_4_1_with_the_numbers_of_the_boosted_trees
     found = foms.Significance(n_signal=976, n_background=976)(scores, labels, threshold=0.5)
     assert found.value == pytest.approx(0.907 * 976 / math.sqrt((0.907 + 0.263) * 976))
     assert found.value == pytest.approx(26.2, abs=0.05)
+
+
+@pytest.mark.parametrize("kept_background", [0, 4, 30])
+def test_the_ends_of_significance_are_wilsons_shifts_in_quadrature(kept_background: int) -> None:
+    found = foms.Significance(100, 100)(*counted(45, 50, kept_background, 60), threshold=0.5)
+    eps_s, eps_b = 0.9, kept_background / 60
+    (s_low, s_high), (b_low, b_high) = wilson(45, 50), wilson(kept_background, 60)
+
+    def s(signal: float, background: float) -> float:
+        return float(10 * signal / math.sqrt(signal + background))
+
+    value = s(eps_s, eps_b)
+    assert found.low == pytest.approx(value - math.hypot(value - s(s_low, eps_b), value - s(eps_s, b_high)))
+    assert found.high == pytest.approx(value + math.hypot(value - s(s_high, eps_b), value - s(eps_s, b_low)))
 
 
 def test_significance_is_zero_where_a_frozen_cut_keeps_nothing() -> None:

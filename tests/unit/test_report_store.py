@@ -88,9 +88,26 @@ def synthetic_store(
     about = {
         "study": "pandax2-mlp",
         "scale": "demo",
-        "spec": {"study": "pandax2-mlp", "seed": 2301, "repeats": repeats, "folds": folds, "selection": {"best_epoch": {"by": "val_loss"}}},
-        "experiment": {"name": "pandax2", "version": "1", "simulated": simulated, "module": "m", "cites": ["10.1088/1748-0221/18/06/T06002"]},
-        "schema": {"classes": CLASSES, "signal": ["NR"], "background": ["accidental"], "observers": ["qS1c", "qS2c"] if observers else []},
+        "spec": {
+            "study": "pandax2-mlp",
+            "seed": 2301,
+            "repeats": repeats,
+            "folds": folds,
+            "selection": {"best_epoch": {"by": "val_loss"}},
+        },
+        "experiment": {
+            "name": "pandax2",
+            "version": "1",
+            "simulated": simulated,
+            "module": "m",
+            "cites": ["10.1088/1748-0221/18/06/T06002"],
+        },
+        "schema": {
+            "classes": CLASSES,
+            "signal": ["NR"],
+            "background": ["accidental"],
+            "observers": ["qS1c", "qS2c"] if observers else [],
+        },
         "versions": {"raresearch": "0.1.0", "python": "3.11.9", "torch": "2.8.0", "ray": "2.60.0", "numpy": "2.3.0"},
         "labels": {config_id(config_of(HIDDEN[label])): label for label in labels},
         "paper": [
@@ -107,7 +124,13 @@ def synthetic_store(
         for seed in range(repeats):
             for fold in range(folds):
                 cell = Cell(config_of(HIDDEN[label]), fold, seed, epochs, {"data": "made-up"})
-                store.land([_failed(cell) if (label, fold, seed) in failed else _record(cell, n, fold, epochs, number, observers, sharp)])
+                store.land(
+                    [
+                        _failed(cell)
+                        if (label, fold, seed) in failed
+                        else _record(cell, n, fold, epochs, number, observers, sharp)
+                    ]
+                )
     return store, {config_id(config_of(HIDDEN[label])): label for label in labels}
 
 
@@ -138,7 +161,7 @@ def test_each_cell_is_judged_at_the_epoch_of_its_lowest_validation_loss(tmp_path
         mine = [r for r in epochs if r["cell"] == cell.key]
         best = min(mine, key=lambda r: r["val_loss"])["epoch"]
         assert cell.epochs == (best,)
-        keys, numbers, matrix = store.scores(results.reader.cells[cell.key]["landing"], "data-0")
+        _, numbers, matrix = store.scores(results.reader.cells[cell.key]["landing"], "data-0")
         scores = expit(matrix[numbers == best][0].astype(np.float64))
         table = store.events("data-0")
         expected = OBJECTIVE(scores, table["label"].to_numpy(), table["weight"].to_numpy())

@@ -73,7 +73,7 @@ def test_steps_make_a_range_discrete_with_exact_ends() -> None:
     assert not axis.contains(0.3)
     log = Float(1e-5, 1e-2, log=True, steps=4)
     assert log.grid() == pytest.approx((1e-5, 1e-4, 1e-3, 1e-2))
-    assert log.grid()[0], log.grid()[-1] == (1e-5, 1e-2)
+    assert (log.grid()[0], log.grid()[-1]) == (1e-5, 1e-2)
 
 
 def test_an_integer_lies_in_a_range_of_numbers_but_true_does_not() -> None:
@@ -172,7 +172,10 @@ def test_a_large_space_is_counted_without_listing_it() -> None:
         ({"model.skip": {"model.layers": 7}}, r"when\.model\.layers: 7 is no value of model\.layers.*runs from 1 to 3"),
         ({"model.skip": {"model.layers": [1, 7]}}, r"\[1, 7\] is no value of model\.layers, nor a list of its values"),
         ({"model.skip": {"model.rate": 0.1}}, "a condition cannot read a continuous axis"),
-        ({"model.skip": {"model.layers": 1}, "model.layers": {"model.skip": True}}, "goes round in a circle: model.skip → "),
+        (
+            {"model.skip": {"model.layers": 1}, "model.layers": {"model.skip": True}},
+            "goes round in a circle: model.layers → model.skip → model.layers",
+        ),
         ({"model.skip": {"model.skip": True}}, "goes round in a circle"),
     ],
 )

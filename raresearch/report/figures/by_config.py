@@ -54,7 +54,7 @@ def _standard_errors(axes: Any, x: Any, rows: list[StudyRow]) -> None:
             errors,
             fmt="none",
             ecolor=SIGNAL,
-            elinewidth=5,
+            elinewidth=7,
             alpha=0.35,
             label="std. error of the mean",
         )

@@ -40,7 +40,8 @@ def spectra(results: Results) -> Drawing | None:
     axes.set_yscale("log")
     axes.set_ylabel("fraction of the class per bin")
     axis.label(axes)
-    legend_above(axes, *axes.get_legend_handles_labels(), columns=3)
+    handles, labels = axes.get_legend_handles_labels()
+    legend_above(axes, handles, labels, columns=len(labels) if len(labels) < 5 else 3)
     caption = (
         f"Scores of the validation events by class, each normalised to one ({results.named(cell)}). Spectators, dashed, are "
         "scored but were neither trained on nor counted in any figure of merit."
@@ -97,7 +98,7 @@ def _against(axes: Any, results: Results, sample: Labelled, observer: str, cut: 
         points = [_point(sample, mask & (values >= a) & (values <= b), cut) for a, b in pairwise(edges)]
         value, ends = np.asarray([p[0] for p in points]), np.asarray([p[1:] for p in points])
         # Classes stand beside each other within a bin, so that no bar hides another.
-        shift = 0.16 * width * (number - (len(classes) - 1) / 2)
+        shift = min(0.16, 0.8 / len(classes)) * width * (number - (len(classes) - 1) / 2)
         bars = np.abs(ends.T - value)
         style = {"fmt": MARKERS[number % 7], "color": _colour(number), "ms": 5.5, "elinewidth": 1.4, "capsize": 2}
         axes.errorbar(centre + shift, value, bars, label=name, **style)

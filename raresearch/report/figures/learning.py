@@ -25,7 +25,7 @@ def draw(results: Results) -> Drawing | None:
         return None
     columns = min(len(configs), 6 if len(configs) > 12 else 4 if len(configs) > 3 else 3)
     lines = math.ceil(len(configs) / columns)
-    figure = canvas(max(2.2 * columns + 1, 7), 1.75 * lines + 1.5 if lines > 1 else 4.6, results.stamp)
+    figure = canvas(max(2.2 * columns + 1, 7), 1.8 * lines + 1.2 if lines > 1 else 4.6, results.stamp)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     drawn = [_panel(axes, results, config, groups[config]) for axes, config in zip(panels, configs, strict=False)]
     _limits(panels[0], drawn)
@@ -34,8 +34,9 @@ def draw(results: Results) -> Drawing | None:
     _ticks_of_last(panels, columns, len(configs))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
-    figure.supxlabel("epoch", fontsize=14)
-    figure.supylabel("loss (binary cross-entropy or the experiment's own)" if lines > 2 else "loss", fontsize=14)
+    for number, axes in enumerate(panels[: len(configs)]):
+        axes.set_xlabel("epoch" if number >= len(configs) - columns else "")
+        axes.set_ylabel("loss" if number % columns == 0 else "")
     return Drawing("learning", "Learning curves", _caption(results, configs), _alt(configs), figure)
 
 
@@ -48,7 +49,7 @@ def _panel(axes: Any, results: Results, config: str, rows: EpochTable) -> list[C
         curves.append(curve)
     chosen = _chosen(results, config, rows)
     if len(chosen):
-        axes.plot(*chosen.T, "|", color="black", ms=9, mew=1.1, label="chosen epochs")
+        axes.plot(*chosen.T, "o", mfc="white", mec="black", ms=4.5, mew=1.1, label="chosen epochs")
     axes.set_title(results.labels[config], fontsize=12, pad=3)
     axes.tick_params(labelsize=10.5)
     axes.grid()
@@ -63,11 +64,11 @@ def _chosen(results: Results, config: str, rows: EpochTable) -> Any:
 
 
 def _limits(axes: Any, drawn: list[list[Curve]]) -> None:
-    """The first epochs of an untrained network would flatten all the rest: the axis holds 98 % of the means."""
+    """The first epochs of an untrained network would flatten all the rest: the axis holds 95 % of the means."""
     means = np.concatenate([c.mean for curves in drawn for c in curves])
     if not len(means):
         return
-    low, high = float(means.min()), float(np.quantile(means, 0.98))
+    low, high = float(means.min()), float(np.quantile(means, 0.95))
     margin = 0.08 * (high - low) or 0.1
     axes.set_ylim(low - margin, high + margin)
 
@@ -86,7 +87,7 @@ def _caption(results: Results, configs: list[str]) -> str:
     )
     return (
         "Loss on training and validation events: mean over repeats, bands of one sample standard deviation. A curve ends where "
-        "fewer than half of the repeats were still training. Ticks mark the chosen epochs of each repeat, at its own "
+        "fewer than half of the repeats were still training. Circles mark the chosen epochs of each repeat, at its own "
         f"validation loss.{cut}"
     )
 

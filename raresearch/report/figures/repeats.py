@@ -60,7 +60,7 @@ def _failures(axes: Any, configs: list[str], results: Results) -> None:
 def _once(axes: Any) -> tuple[list[Any], list[str]]:
     handles, labels = axes.get_legend_handles_labels()
     first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True)))}
-    order = list(dict.fromkeys(labels))
+    order = sorted(dict.fromkeys(labels), key=lambda label: label in ("mean", "failed repeats"))
     return [first[label] for label in order], order
 
 

@@ -1,0 +1,67 @@
+"""`raresearch check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from raresearch.api.check import Plan, check
+from raresearch.cli.live import live_line
+from raresearch.cli.show import console
+
+
+@click.command("check")
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--scale", help="An overlay of the YAML's `scale:` section, such as demo or paper.")
+@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value, as in `run`.")
+@click.option("--no-time", is_flag=True, help="Answer at once: simulate and time nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--debug", is_flag=True, hidden=True)
+def check_command(study: Path, scale: str | None, sets: tuple[str, ...], no_time: bool, as_json: bool, debug: bool) -> None:
+    """Check STUDY (a YAML file) and print its plan: cells, packs, events, disk, hours. Writes nothing.
+
+    \b
+    raresearch check search_spaces/pandax2_mlp.yaml --scale demo
+    """
+    with live_line() as progress:
+        plan = check(study, scale=scale, sets=sets, timed=not no_time, progress=progress.preparing)
+    if as_json:
+        click.echo(json.dumps(plan.to_json()))
+        return
+    out = console()
+    for line in _lines(plan):
+        out.print(line, highlight=False, markup=False)
+
+
+def _lines(plan: Plan) -> list[str]:
+    scale = f" at scale {plan.scale}" if plan.scale else ""
+    lines = [
+        f"{plan.study}{scale}: the file is sound",
+        f"cells: {_of(plan.cells)} = {_of(plan.configs)} configs × {plan.repeats} repeats × {plan.folds} fold(s), in {_of(plan.packs)} packs",
+        f"events: {_of(plan.events, 'as many as the files hold')}; epochs: at most {plan.epochs} a cell",
+        f"disk for scores: at most {_size(plan.disk_bytes)}",
+    ]
+    if plan.hours is not None and plan.seconds_per_cell is not None:
+        lines.append(
+            f"time: at most {plan.seconds_per_cell:.1f} s a cell, {_duration(plan.hours)} on {plan.workers} worker(s) here"
+        )
+        lines.append(
+            f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; early stops end sooner)"
+        )
+    return lines
+
+
+def _of(number: int | None, unknown: str = "?") -> str:
+    return unknown if number is None else f"{number:,}"
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "unknown before the files are read"
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
