@@ -67,7 +67,7 @@ class OpenStudy:
     @cached_property
     def labels(self) -> Mapping[str, str]:
         """Config id → label."""
-        labels = dict(self.about.get("labels", {}))
+        labels = dict(self.about["labels"])
         for row in self.store.cells().to_pylist():
             if row["config"] not in labels:
                 config = parse_config(row["values"])

@@ -116,7 +116,7 @@ def about(spec: StudySpec, parts: Parts, labels: dict[str, str]) -> dict[str, An
         },
         "schema": parts.experiment.schema().to_json(),
         "versions": {**versions, "python": platform.python_version()},
-        "labels": labels,
+        "labels": list(labels.items()),  # pairs: JSON objects are stored with sorted names, rows keep the order of the space
         "paper": paper_rows(parts.experiment),
         "figures_of_merit": [c.to_json() for c in other_figures(spec, parts.experiment)],
         "objective": {"name": spec.objective.name, "options": dict(spec.objective.options)},

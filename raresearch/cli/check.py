@@ -39,7 +39,8 @@ def _lines(plan: Plan) -> list[str]:
     scale = f" at scale {plan.scale}" if plan.scale else ""
     lines = [
         f"{plan.study}{scale}: the file is sound",
-        f"cells: {_of(plan.cells)} = {_of(plan.configs)} configs × {plan.repeats} repeats × {plan.folds} fold(s), in {_of(plan.packs)} packs",
+        f"cells: {_of(plan.cells)} = {_of(plan.configs)} configs × {plan.repeats} repeats × {plan.folds} fold(s), "
+        f"in {_of(plan.packs)} packs",
         f"events: {_of(plan.events, 'as many as the files hold')}; epochs: at most {plan.epochs} a cell",
         f"disk for scores: at most {_size(plan.disk_bytes)}",
     ]

@@ -61,3 +61,23 @@ def _option_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{n} {value_text(v)}" for n, v in value.items())
     return value_text(value)
+
+
+def pretty(name: str) -> str:
+    """A figure of merit's name as an axis or a column says it.
+
+    >>> pretty("significance"), pretty("roc_auc"), pretty("my_figure")
+    ('significance S', 'ROC AUC', 'my figure')
+    """
+    known = {"significance": "significance S", "xi": "significance Ξ", "roc_auc": "ROC AUC"}
+    known |= {"rejection": "background rejection", "acceptance": "signal acceptance"}
+    return known.get(name, name.replace("_", " "))
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning.
+
+    >>> sentence("significance S by config")
+    'Significance S by config'
+    """
+    return text[:1].upper() + text[1:]

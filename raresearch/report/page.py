@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raresearch.report.card import Card
-from raresearch.report.figures.style import Drawing, pretty
+from raresearch.report.figures.style import Drawing
+from raresearch.report.labels import pretty, sentence
 from raresearch.report.table import StudyTable
 from raresearch.report.tabular import Column, columns
 
@@ -67,7 +68,7 @@ def _groups(printed: Sequence[Column]) -> list[tuple[str, list[Column]]]:
 def table_caption(table: StudyTable) -> str:
     """What the numbers are, in two or three sentences."""
     text = (
-        f"{pretty(table.objective)} on validation, mean ± sample standard deviation over the done repeats. Epochs and "
+        f"{sentence(pretty(table.objective))} on validation, mean ± sample standard deviation over the done repeats. Epochs and "
         "thresholds were chosen on the same validation events, so these values are optimistic, and the best of many means is "
         "more so."
     )

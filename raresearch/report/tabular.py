@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import JustifyMethod
 from rich.table import Table
 
+from raresearch.report.labels import pretty
 from raresearch.report.numbers import NONE, Spread, decimals, fixed, plus_minus
 from raresearch.report.table import StudyRow, StudyTable
+
+HARD = "\u00a0"  # a space at which a header does not break
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,25 @@ class Column:
 
 def columns(table: StudyTable) -> list[Column]:
     """What is printed, from left to right; columns that no row fills are left out."""
-    return [Column("config", tuple(r.label for r in table.rows)), *_own(table), *_others(table), *_paper(table), *_test(table)]
+    return [Column("config", tuple(r.label for r in table.rows)), *_own(table), *_paper(table), *_test(table), *_others(table)]
 
 
 def _own(table: StudyTable) -> Iterator[Column]:
-    rows, name = table.rows, table.objective.replace("_", " ")
+    rows, name = table.rows, pretty(table.objective)
     places = _places([r.objective for r in rows])
     cells = tuple(_limit(r) + plus_minus(r.objective.mean, r.objective.std, places) for r in rows)
     what = table.described.get(table.objective, table.objective)
     yield Column(name, cells, f"{what}: mean ± sample standard deviation over the done repeats")
     yield Column("std. error", tuple(fixed(r.objective.error, places + 1) for r in rows), "standard error of the mean")
     meaning = "mean half-width of one training's interval, which comes from the finite number of events"
-    yield Column("± events", tuple(fixed(r.interval, places) for r in rows), meaning)
+    yield Column(f"±{HARD}events", tuple(fixed(r.interval, places) for r in rows), meaning)
     if any(r.relative is not None for r in rows):
         cells = tuple(fixed(r.relative, 3) for r in rows)
         yield Column("S/√n", cells, "mean over its value for perfect separation of the n expected signal events")
     header = "best epoch" if table.single else "chosen epochs"
     cells = tuple(plus_minus(r.epoch.mean, r.epoch.std, 1) for r in rows)
     yield Column(header, cells, "mean ± standard deviation of the epochs that the rule chose")
-    yield Column("done / failed", tuple(f"{r.done} / {r.failed}" for r in rows), "repeats; a failed one is in no mean")
+    yield Column(f"done{HARD}/ failed", tuple(f"{r.done} / {r.failed}" for r in rows), "repeats; a failed one is in no mean")
     if any(r.open for r in rows):
         yield Column("open", tuple(str(r.open) for r in rows), "repeats that are not in yet")
 
@@ -61,7 +63,7 @@ def _others(table: StudyTable) -> Iterator[Column]:
         if any(s.n for s in spreads):
             cells = tuple(plus_minus(s.mean, s.std, _places(spreads)) for s in spreads)
             meaning = f"{table.described.get(name, name)}: mean ± sample standard deviation over the done repeats"
-            yield Column(name.replace("_", " "), cells, meaning)
+            yield Column(pretty(name), cells, meaning)
 
 
 def _paper(table: StudyTable) -> Iterator[Column]:
@@ -70,7 +72,7 @@ def _paper(table: StudyTable) -> Iterator[Column]:
     if any(p.value is not None for p in values):
         places = decimals([p.spread for p in values], [p.value for p in values if p.value is not None])
         cells = tuple(plus_minus(p.value, p.spread, places) if p else NONE for p in papers)
-        yield Column(table.objective.replace("_", " "), cells, "as the paper printed it, for its own events", "paper")
+        yield Column(pretty(table.objective), cells, "as the paper printed it, for its own events", "paper")
     if any(p.best_epoch is not None for p in values):
         cells = tuple(fixed(p.best_epoch, 1) if p else NONE for p in papers)
         yield Column("stop epoch", cells, "as the paper printed it", "paper")
@@ -82,7 +84,7 @@ def _test(table: StudyTable) -> Iterator[Column]:
     if values:
         places = decimals([t.std for t in values] + [t.high - t.low for t in values], [t.mean for t in values])
         cells = tuple(plus_minus(t.mean, t.std, places) if t else NONE for t in tests)
-        yield Column(table.objective.replace("_", " "), cells, "on test, with thresholds frozen on validation", "test")
+        yield Column(pretty(table.objective), cells, "on test, with thresholds frozen on validation", "test")
         cells = tuple(f"[{fixed(t.low, places)}, {fixed(t.high, places)}]" if t else NONE for t in tests)
         yield Column("interval", cells, "of the value on test, from the finite number of events", "test")
 
@@ -98,11 +100,11 @@ def _limit(row: StudyRow) -> str:
 def to_rich(table: StudyTable) -> Table:
     """For the terminal; the best mean is bold."""
     printed = columns(table)
-    rich = Table(title=f"{table.objective.replace('_', ' ')} on validation, mean ± std over repeats", title_justify="left")
-    spare = {name.replace("_", " ") for name in table.others}  # what folds first where the terminal is narrow
+    rich = Table(title=f"{pretty(table.objective)} on validation, mean ± std over repeats", title_justify="left")
+    spare = {pretty(name) for name in table.others}  # what folds first where the terminal is narrow
     for column in printed:
         side: JustifyMethod = "left" if column.header == "config" else "right"
-        rich.add_column(re.sub(r"(?<=[\w./]) (?=\w)", "\n", column.title), justify=side, no_wrap=column.header not in spare)
+        rich.add_column(column.title.replace(" ", "\n"), justify=side, no_wrap=column.header not in spare)
     for number, row in enumerate(table.rows):
         rich.add_row(*(c.cells[number] for c in printed), style="bold" if row is table.best else "")
     return rich

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.tokens import DirectiveToken, TagToken
 
 from raresearch.errors import SpecError
@@ -117,6 +118,7 @@ def read_yaml(text: str, origin: str, path: str = "", lines: bool = True) -> Nod
 def dump(content: Mapping[str, Any]) -> str:
     """Plain data as YAML that `read_yaml` reads back to the same: keys in their order, innermost lists on one line."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = None
     yaml.representer.sort_base_mapping_type_on_output = False
     yaml.allow_unicode = True
@@ -173,19 +175,39 @@ class _Builder:
 
 def _scalar(node: ScalarNode, place: str) -> Scalar:
     text = str(node.value)
-    if node.style is not None and node.style != "":  # quoted, or a block: text
+    if node.style:  # in quotes, or a block: text
         return text
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
     try:
-        if _INTEGER.fullmatch(text):
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        number = float(text) if _NUMBER.fullmatch(text) else None
+        value = _resolved(text)
     except ValueError as error:
         raise SpecError(place, f"is a number of {len(text)} digits", "no parameter needs one") from error
-    if _NOT_FINITE.fullmatch(text) or (number is not None and not math.isfinite(number)):
+    if isinstance(value, float) and not math.isfinite(value):
         raise SpecError(place, f"must be a finite number, not {text}", "leave the key out where there is no limit")
-    return text if number is None else number
+    return value
+
+
+def _resolved(text: str) -> Scalar:
+    """What text without quotes means in YAML's core schema."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    return float(text.replace(".", "")) if _NOT_FINITE.fullmatch(text) else text
+
+
+def _as_written(representer: Any, text: str) -> Any:
+    # ruamel quotes what its own resolver would take for a number; ours takes more for one, such as .0E0.
+    meant = bool(_INTEGER.fullmatch(text) or _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text) or text in _CONSTANTS)
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style="'" if meant else None)
+
+
+class _Representer(SafeRepresenter):
+    """Plain data only; see `_as_written`."""
+
+
+_Representer.add_representer(str, _as_written)
 
 
 def _at(origin: str, mark: Any, lines: bool) -> str:

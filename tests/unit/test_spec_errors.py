@@ -171,7 +171,7 @@ def test_a_mistake_in_set_is_named(tmp_path: Path, line: str, message: str) -> N
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="none.yaml: there is no such file"):
+    with pytest.raises(SpecError, match=r"none\.yaml: there is no such file"):
         load(tmp_path / "none.yaml")
     with pytest.raises(SpecError, match="cannot be read: Is a directory"):
         load(tmp_path)

@@ -47,6 +47,7 @@ class PandaX2(Experiment):
         "model.hidden": "widths of the hidden layers [P] Table 2; the default is 4C",
         "model.dropout": "dropout after each hidden layer (fraction) [P] Fig. 4d has 0.2",
     }
+    paper: ClassVar[str] = "paper.csv"  # Table 2
     figures_of_merit: ClassVar[tuple[str, ...]] = ("significance", "roc_auc", "rejection", "average_precision")
     cites: ClassVar[tuple[str, ...]] = (
         "10.1088/1674-1137/ac7cd8",  # accidental background in PandaX-II, the boosted trees: arXiv:2204.11175

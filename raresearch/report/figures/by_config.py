@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from raresearch.report.figures.style import FAINT, SIGNAL, Drawing, canvas, config_axis, error_bars, legend_above, pretty
+from raresearch.report.figures.style import FAINT, SIGNAL, Drawing, canvas, config_axis, error_bars, legend_above
+from raresearch.report.labels import pretty, sentence
 from raresearch.report.results import Results
 from raresearch.report.table import StudyRow, tabulate
 
@@ -38,7 +39,9 @@ def draw(results: Results) -> Drawing | None:
     for axes in (upper, lower):
         axes.grid(axis="y")
     figure.align_ylabels()
-    return Drawing("objective", f"{pretty(results.objective.name)} by config", _caption(results, rows), _alt(results), figure)
+    return Drawing(
+        "objective", sentence(f"{pretty(results.objective.name)} by config"), _caption(results, rows), _alt(results), figure
+    )
 
 
 def _points(axes: Any, x: Any, mean: list[float], std: list[float | None], label: str) -> None:

@@ -42,10 +42,9 @@ def spectra(results: Results) -> Drawing | None:
     axis.label(axes)
     handles, labels = axes.get_legend_handles_labels()
     legend_above(axes, handles, labels, columns=len(labels) if len(labels) < 5 else 3)
-    caption = (
-        f"Scores of the validation events by class, each normalised to one ({results.named(cell)}). Spectators, dashed, are "
-        "scored but were neither trained on nor counted in any figure of merit."
-    )
+    dashed = " Spectators, dashed, are scored but were neither trained on nor counted in any figure of merit."
+    caption = f"Scores of the validation events by class, each normalised to one ({results.named(cell)})."
+    caption += dashed if (sample.label < 0).any() else ""
     names = ", ".join(name for name, _ in _classes(results, sample))
     return Drawing("spectra", "Score spectra by class", caption, f"Normalised score spectra of the classes {names}.", figure)
 

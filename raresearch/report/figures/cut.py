@@ -9,7 +9,8 @@ import numpy as np
 from raresearch.ensembles.evaluation import Labelled
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.figures.scale import ScoreAxis
-from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, legend_above, pretty
+from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, legend_above
+from raresearch.report.labels import pretty
 from raresearch.report.results import Results
 from raresearch.types import Estimate
 

@@ -25,7 +25,7 @@ def draw(results: Results) -> Drawing | None:
         return None
     columns = min(len(configs), 6 if len(configs) > 12 else 4 if len(configs) > 3 else 3)
     lines = math.ceil(len(configs) / columns)
-    figure = canvas(max(2.2 * columns + 1, 7), 1.8 * lines + 1.2 if lines > 1 else 4.6, results.stamp)
+    figure = canvas(max(1.95 * columns + 1, 7), 1.8 * lines + 1.2 if lines > 1 else 4.6, results.stamp)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     drawn = [_panel(axes, results, config, groups[config]) for axes, config in zip(panels, configs, strict=False)]
     _limits(panels[0], drawn)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, config_axis, legend_above, pretty
+from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, config_axis, legend_above
+from raresearch.report.labels import pretty, sentence
 from raresearch.report.results import CellResult, Results
 
 MOST, BARS = 40, 12  # configs side by side; trainings a config that still show a bar each
@@ -69,7 +70,7 @@ def _caption(results: Results) -> str:
     shared = len({row["validation_events"] for row in results.reader.cells.values() if row["state"] == "done"}) == 1
     together = " All trainings see the same validation events, so their bars move together." if shared else ""
     return (
-        f"{pretty(results.objective.name)} on validation of every done {folds}. The bar of a point comes from the finite "
+        f"{sentence(pretty(results.objective.name))} on validation of every done {folds}. The bar of a point comes from the finite "
         f"number of events at a fixed cut; the scatter of the points comes from seeds.{together} Failed repeats are counted at "
         "the foot and are in no mean."
     )

@@ -103,14 +103,3 @@ def encode(figure: Figure, form: str) -> bytes:
     metadata = {"Date": None, "Creator": "raresearch"} if form == "svg" else {"Software": "raresearch"}
     figure.savefig(out, format=form, dpi=150, metadata=metadata)
     return out.getvalue()
-
-
-def pretty(name: str) -> str:
-    """A figure of merit's name as an axis says it.
-
-    >>> pretty("significance"), pretty("roc_auc"), pretty("my_figure")
-    ('significance S', 'ROC AUC', 'my figure')
-    """
-    known = {"significance": "significance S", "xi": "significance Ξ", "roc_auc": "ROC AUC"}
-    known |= {"rejection": "background rejection", "acceptance": "signal acceptance"}
-    return known.get(name, name.replace("_", " "))
