@@ -143,7 +143,8 @@ def _run_on_ray(
 
     execution = spec.execution
     wanted = None if execution.workers == "auto" else max(1, round(int(execution.workers) * execution.cpus))
-    with ray_session(address, wanted) as cpus:
+    # Once more inside: Ray puts its own handler for SIGTERM in place when it starts.
+    with ray_session(address, wanted) as cpus, terminate_as_interrupt():
         pickle_by_value(parts.experiment)
         datasets = Datasets(spec, parts, folder / "datasets", "ray", progress.preparing)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
@@ -193,7 +194,7 @@ def terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM (a batch system's warning) ends a run as Ctrl-C does: what has landed stays, exit status 130."""
 
     def handler(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     try:
         before = signal.signal(signal.SIGTERM, handler)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raresearch.ensembles.base import SelectionRule
+from raresearch.errors import StoreError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.card import make_card
 from raresearch.report.figures import by_config, classes, cut, learning, repeats
@@ -66,10 +67,13 @@ def build_report(
 
     Raises as `results.gather` does, and `StoreError` where the folder cannot be written or the ledger was altered.
     """
+    root = store.root / "report"
+    if root.exists() and not root.is_dir():
+        raise StoreError(str(root), "a file stands where the report's folder belongs", "move it away")
     results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
     table, card = tabulate(results, unsealed), make_card(results)
     pictures, absent = draw(results)
-    root = make_folder(store.root / "report")
+    make_folder(root)
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
     _remove_stale(root / "figures", {path for pair in figures.values() for path in pair})
     _put(root / "table.csv", table.to_csv())

@@ -21,13 +21,17 @@ from raresearch.types import EpochTable, Estimate
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell. ``estimates`` (figure of merit → estimate on validation) and ``epochs`` are empty where it failed."""
+    """One cell; ``budget`` is the largest number of epochs that it might have trained.
+
+    ``estimates`` (figure of merit → estimate on validation) and ``epochs`` are empty where it failed.
+    """
 
     key: str
     config: str
     label: str
     fold: int
     seed: int
+    budget: int
     state: str
     error: str
     seconds: float
@@ -159,8 +163,20 @@ def gather(
         estimates = _estimates(reader, ensemble, objective, foms, notes) if ensemble else {}
         kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         kept["error"] = kept["error"] or ""
-        cells.append(CellResult(key=row["cell"], label=names[row["config"]], ensemble=ensemble, estimates=estimates, **kept))
+        own = {"key": row["cell"], "label": names[row["config"]], "budget": row["epochs"]}
+        cells.append(CellResult(**own, ensemble=ensemble, estimates=estimates, **kept))
+    if unturned := _unturned(cells):
+        notes[unturned] = None
     return Results(store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes))
+
+
+def _unturned(cells: Sequence[CellResult]) -> str:
+    """A note where the one chosen epoch is the last one allowed: such a training might have gone on to a better one."""
+    single = [c for c in cells if len(c.epochs) == 1]
+    last = [c for c in single if c.epochs[0] == c.budget]
+    if not last:
+        return ""
+    return f"In {len(last)} of {len(single)} trainings the chosen epoch is the last one allowed: longer ones may do better."
 
 
 def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[str, FigureOfMerit]:

@@ -15,7 +15,7 @@ from raresearch.spec import Component, ExecutionSpec, Retention, SplitSpec, Stud
 from raresearch.spec.nodes import dump, read_yaml, wrap
 from raresearch.spec.overlay import document, merge
 
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+text = st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text("a \n:#'", min_size=100, max_size=300))
 tricky = st.sampled_from(
     [
         "no",
@@ -116,7 +116,7 @@ def test_any_study_survives_yaml_and_json(spec: StudySpec, folder: Path) -> None
     assert read.identity() == spec.identity()
     again = StudySpec.from_json(json.loads(json.dumps(spec.to_json(), sort_keys=True)))
     assert again == spec
-    assert again.dump_yaml() == spec.dump_yaml() or set(again.fixed) == set(spec.fixed)
+    assert again.identity() == spec.identity()
 
 
 @given(one=studies(), two=studies())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from test_report_store import HIDDEN, OBJECTIVE, read, synthetic_store
 
 from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Xi
@@ -16,8 +18,12 @@ from raresearch.report.build import draw as draw_all
 from raresearch.report.curves import mean_curve
 from raresearch.report.figures import by_config, classes, cut, learning, repeats
 from raresearch.report.figures.scale import ScoreAxis
-from raresearch.report.figures.style import encode, style
+from raresearch.report.figures.style import BACKGROUND, SIGNAL, encode, style
 from raresearch.types import EpochTable
+
+sys.path.append(str(Path(__file__).parent))
+
+from test_report_store import HIDDEN, OBJECTIVE, read, synthetic_store
 
 ALL = (by_config.draw, cut.draw, repeats.draw, learning.draw, classes.spectra, classes.efficiencies)
 
@@ -115,6 +121,16 @@ def test_efficiencies_are_fractions_above_the_cut(results):
     assert bars.lines[0].get_ydata()[0] == pytest.approx((sample.scores[inside] >= threshold).mean())
 
 
+def test_signal_and_background_keep_their_colours_and_spectators_are_dashed(results):
+    axes = made(classes.spectra, results).figure.axes[0]
+    found = {p.get_label().split(":")[0]: p for p in axes.patches}
+    assert list(found) == ["NR", "accidental", "ER (spectator)"]
+    colours = [matplotlib.colors.to_hex(p.get_edgecolor()).upper() for p in found.values()]
+    assert colours[:2] == [SIGNAL, BACKGROUND]
+    assert len(set(colours)) == 3
+    assert [p.get_linestyle() for p in found.values()] == ["-", "-", "--"]
+
+
 def test_the_paper_is_drawn_with_open_markers_named_paper(results):
     upper = made(by_config.draw, results).figure.axes[0]
     (paper,) = [c for c in upper.containers if c.get_label() == "paper"]
@@ -124,6 +140,13 @@ def test_the_paper_is_drawn_with_open_markers_named_paper(results):
 
 def test_failed_repeats_are_counted_in_the_figure_of_repeats(results):
     assert "1×" in texts(made(repeats.draw, results).figure)
+
+
+def test_many_repeats_are_points_before_one_typical_interval(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=13, n=100, epochs=4)
+    axes = made(repeats.draw, read(store, labels)).figure.axes[0]
+    assert any(line.get_label() == "one training" and len(line.get_xdata()) == 13 for line in axes.lines)
+    assert not axes.containers
 
 
 def test_more_than_24_configs_give_24_panels_of_the_best(tmp_path):

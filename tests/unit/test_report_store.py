@@ -201,7 +201,7 @@ def test_a_figure_that_cannot_be_computed_is_left_out_with_a_note_and_the_rest_s
     store, labels = synthetic_store(tmp_path, n=200)
     results = read(store, labels, others=(RocAuc(), Xi(min_background=5000)))
     assert all("xi" not in c.estimates and "roc_auc" in c.estimates for c in results.cells)
-    (note,) = results.notes
+    (note,) = [n for n in results.notes if "missing" in n]
     assert "xi" in note
     assert "5000" in note
 
@@ -232,3 +232,18 @@ def test_a_failed_cell_has_no_scores_to_show(tmp_path):
     with pytest.raises(SelectionError, match="failed"):
         results.sample(failed)
     assert math.isnan(results.repeats[failed.config][1].value("roc_auc"))
+
+
+def test_trainings_that_were_cut_off_at_their_last_epoch_are_noted(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A", "4B"), repeats=3, epochs=3)
+    results = read(store, labels)
+    cut_off = sum(c.epochs == (3,) for c in results.cells)
+    assert cut_off > 0
+    assert results.notes == (
+        f"In {cut_off} of 6 trainings the chosen epoch is the last one allowed: longer ones may do better.",
+    )
+
+
+def test_trainings_that_turned_before_their_last_epoch_need_no_note(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=2, epochs=40)
+    assert read(store, labels).notes == ()

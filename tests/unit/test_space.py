@@ -58,6 +58,11 @@ def test_a_logarithmic_integer_range_draws_small_numbers_as_often_as_large_ones(
     assert min(drawn) == 1  # type: ignore[type-var]
 
 
+def test_the_ends_of_a_logarithmic_integer_range_have_their_share() -> None:
+    drawn = [Int(1, 2, log=True).sample(r) for r in [rng()] for _ in range(4000)]
+    assert drawn.count(1) / 4000 == pytest.approx(0.683, abs=0.03)  # log(1.5/0.5) / log(2.5/0.5)
+
+
 def test_a_number_is_drawn_from_its_range_uniformly_or_on_the_log_scale() -> None:
     plain = [float(str(Float(0.0, 1.0).sample(r))) for r in [rng()] for _ in range(2000)]
     log = [float(str(Float(1e-6, 1.0, log=True).sample(r))) for r in [rng()] for _ in range(2000)]

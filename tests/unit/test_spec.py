@@ -169,6 +169,18 @@ def test_set_of_an_axis_takes_the_name_out_of_the_fixed_values(write: Write) -> 
     )
 
 
+def test_a_name_can_leave_the_space_and_come_back(write: Write) -> None:
+    spec = load(write(FULL), sets=["train.patience=2", "space.train.patience={int: [1, 4]}"])
+    assert "train.patience" not in spec.fixed
+    assert spec.space == load(write(FULL)).space
+
+
+def test_an_overlay_cannot_fix_a_name_and_put_it_into_the_space(write: Write) -> None:
+    overlay = "\nscale: {bad: {fixed: {train.patience: 1}, space: {train.patience: {int: [1, 2]}}}}"
+    with pytest.raises(SpecError, match=r"scale\.bad\.fixed\.train\.patience: train\.patience is fixed and in the space"):
+        load(write(LEAST + overlay), scale="bad")
+
+
 def test_studies_survive_json_with_sorted_keys(write: Write) -> None:
     for scale in (None, "demo", "one"):
         spec = load(write(FULL), scale=scale)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-from raresearch.report.figures.style import FAINT, SIGNAL, Drawing, canvas, config_axis, error_bars, legend_above
+from raresearch.report.figures.style import FAINT, SIGNAL, Drawing, canvas, config_axis, error_bars, label_height, legend_above
 from raresearch.report.labels import pretty, sentence
 from raresearch.report.results import Results
 from raresearch.report.table import StudyRow, tabulate
@@ -22,7 +23,8 @@ def draw(results: Results) -> Drawing | None:
     table = tabulate(results)
     kept = set(ranked[:MOST]) if len(ranked) > MOST else set(results.labels)
     rows = [r for r in table.rows if r.config in kept]
-    figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(rows))), 6.4, results.stamp)
+    labels = [r.label for r in rows]
+    figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(rows))), 6.4 + label_height(labels), results.stamp)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     x = np.arange(len(rows))
     _points(upper, x, [r.objective.mean for r in rows], [r.objective.std for r in rows], "mean ± std over repeats")
@@ -34,8 +36,9 @@ def draw(results: Results) -> Drawing | None:
     upper.set_ylabel(f"{pretty(results.objective.name)}\n(validation)")
     lower.set_ylabel("best epoch" if table.single else "mean of\nchosen epochs")
     lower.set_ylim(bottom=0)
+    lower.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     lower.set_xlabel("config")
-    config_axis(lower, [r.label for r in rows])
+    config_axis(lower, labels)
     for axes in (upper, lower):
         axes.grid(axis="y")
     figure.align_ylabels()

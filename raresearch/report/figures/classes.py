@@ -12,11 +12,12 @@ from raresearch.ensembles.evaluation import Labelled
 from raresearch.metrics.efficiency import efficiency
 from raresearch.metrics.intervals import clopper_pearson
 from raresearch.report.figures.scale import ScoreAxis
-from raresearch.report.figures.style import INK, PALETTE, Drawing, canvas, legend_above
+from raresearch.report.figures.style import BACKGROUND, INK, PALETTE, SIGNAL, Drawing, canvas, legend_above
 from raresearch.report.results import Results
 from raresearch.types import ONE_SIGMA, Array
 
 BINS, SLICES, OBSERVERS = 40, 10, 2
+FEWEST = 3  # events in a slice; the bar of fewer spans the whole axis and says nothing
 MARKERS = "osD^vPX"
 
 
@@ -30,11 +31,10 @@ def spectra(results: Results) -> Drawing | None:
     figure = canvas(10, 5.4, results.stamp)
     axes = figure.add_subplot()
     edges = axis.edges(BINS)
-    for number, (name, mask) in enumerate(_classes(results, sample)):
+    for name, colour, mask in _classes(results, sample):
         counts, _ = np.histogram(axis.place(sample.scores[mask]), edges, weights=sample.weight[mask])
-        spectator = (sample.label[mask] < 0).all()
-        label = f"{name} ({mask.sum():,} events{', spectator' if spectator else ''})"
-        axes.stairs(counts / counts.sum(), edges, color=_colour(number), lw=2, ls="--" if spectator else "-", label=label)
+        dashes = "--" if (sample.label[mask] < 0).all() else "-"
+        axes.stairs(counts / counts.sum(), edges, color=colour, lw=2, ls=dashes, label=f"{name}: {mask.sum():,} events")
     if cut is not None:
         axes.axvline(float(axis.place(cut)), color=INK, ls=":", lw=1.6, label="cut")
     axes.set_yscale("log")
@@ -45,7 +45,7 @@ def spectra(results: Results) -> Drawing | None:
     dashed = " Spectators, dashed, are scored but were neither trained on nor counted in any figure of merit."
     caption = f"Scores of the validation events by class, each normalised to one ({results.named(cell)})."
     caption += dashed if (sample.label < 0).any() else ""
-    names = ", ".join(name for name, _ in _classes(results, sample))
+    names = ", ".join(name for name, _, _ in _classes(results, sample))
     return Drawing("spectra", "Score spectra by class", caption, f"Normalised score spectra of the classes {names}.", figure)
 
 
@@ -68,23 +68,30 @@ def efficiencies(results: Results) -> Drawing | None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     caption = (
         f"Fraction of each class that passes the cut ({results.named(cell)}), on validation, against "
-        f"{' and '.join(observers)}, with Clopper–Pearson intervals of one sigma. The cut was chosen on the same events."
+        f"{' and '.join(observers)}, with Clopper–Pearson intervals of one sigma; slices with fewer "
+        f"than {FEWEST} events of a class are left out. The cut was chosen on the same events."
     )
     alt = f"Efficiency of each class against {' and '.join(observers)}."
     return Drawing("efficiency", "Efficiency by class", caption, alt, figure)
 
 
-def _classes(results: Results, sample: Labelled) -> Iterator[tuple[str, Array]]:
-    """Name and mask (N,) of each class; events of a class that only some of are spectators make a class of their own."""
+def _classes(results: Results, sample: Labelled) -> Iterator[tuple[str, str, Array]]:
+    """Name, colour and mask (N,) of each class; where only some of a class are spectators, those stand for themselves.
+
+    The first signal class and the first background class have the colours that they have in the figure of the cut.
+    """
     names = results.about.get("schema", {}).get("classes", ())
+    spare = {1: [SIGNAL], 0: [BACKGROUND], -1: []}
+    rest = list(PALETTE[2:])
     for number in np.unique(sample.class_number):
         name = names[number] if number < len(names) else f"class {number}"
-        mask, spectator = sample.class_number == number, sample.label < 0
-        if (mask & spectator).any() and (mask & ~spectator).any():
-            yield name, mask & ~spectator
-            yield f"{name}, set aside", mask & spectator
-        else:
-            yield name, mask
+        for label in (1, 0, -1):
+            mask = (sample.class_number == number) & (sample.label == label)
+            if mask.any():
+                colour = spare[label].pop() if spare[label] else rest[0]
+                if colour == rest[0]:
+                    rest = rest[1:] + rest[:1]
+                yield (f"{name} (spectator)" if label < 0 else name), colour, mask
 
 
 def _against(axes: Any, results: Results, sample: Labelled, observer: str, cut: float) -> None:
@@ -93,13 +100,13 @@ def _against(axes: Any, results: Results, sample: Labelled, observer: str, cut: 
     edges = np.linspace(low, high, SLICES + 1) if high > low else np.array([low - 0.5, low + 0.5])
     centre, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
     classes = list(_classes(results, sample))
-    for number, (name, mask) in enumerate(classes):
+    for number, (name, colour, mask) in enumerate(classes):
         points = [_point(sample, mask & (values >= a) & (values <= b), cut) for a, b in pairwise(edges)]
         value, ends = np.asarray([p[0] for p in points]), np.asarray([p[1:] for p in points])
         # Classes stand beside each other within a bin, so that no bar hides another.
         shift = min(0.16, 0.8 / len(classes)) * width * (number - (len(classes) - 1) / 2)
         bars = np.abs(ends.T - value)
-        style = {"fmt": MARKERS[number % 7], "color": _colour(number), "ms": 5.5, "elinewidth": 1.4, "capsize": 2}
+        style = {"fmt": MARKERS[number % 7], "color": colour, "ms": 5.5, "elinewidth": 1.4, "capsize": 2}
         axes.errorbar(centre + shift, value, bars, label=name, **style)
     axes.set_xlabel(observer)
     axes.grid(axis="y")
@@ -107,11 +114,7 @@ def _against(axes: Any, results: Results, sample: Labelled, observer: str, cut: 
 
 def _point(sample: Labelled, inside: Array, cut: float) -> tuple[float, float, float]:
     weights = sample.weight[inside]
-    if not weights.any():
+    if (weights > 0).sum() < FEWEST:
         return np.nan, np.nan, np.nan
     found = efficiency(sample.scores[inside] >= cut, weights)
     return found.value, *found.interval(clopper_pearson, ONE_SIGMA)
-
-
-def _colour(number: int) -> str:
-    return PALETTE[number % len(PALETTE)]

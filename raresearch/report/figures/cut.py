@@ -30,7 +30,7 @@ def draw(results: Results) -> Drawing | None:
     left = figure.add_subplot()
     _distributions(left, axis, sample)
     right = left.twinx()
-    _objective(right, axis, sample, results.objective, chosen)
+    top = _objective(right, axis, sample, results.objective, chosen)
     _legend(left, right)
     name = pretty(results.objective.name)
     caption = (
@@ -38,6 +38,8 @@ def draw(results: Results) -> Drawing | None:
         f"the best config), and {name} against the threshold with its interval. The dashed line is the threshold in use. It "
         "was chosen on the same events that are shown, so the value there is optimistic."
     )
+    if top > chosen.value * (1 + 1e-9) and results.objective.goal == "max":
+        caption += " Higher values elsewhere are not used: too few background events are left there."
     alt = f"Score distributions with {name} against the cut; chosen cut {chosen.threshold:.4g}, value {chosen}."
     return Drawing("cut", "Determination of the cut", caption, alt, figure)
 
@@ -57,7 +59,8 @@ def _distributions(axes: Any, axis: ScoreAxis, sample: Labelled) -> None:
     axis.label(axes)
 
 
-def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit, chosen: Estimate) -> None:
+def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit, chosen: Estimate) -> float:
+    """Draw ``fom`` against the threshold; its largest value on the axis."""
     threshold = np.asarray(chosen.threshold, dtype=np.float64)
     cuts = np.unique(np.append(axis.thresholds(GRID), threshold))
     found = [fom(sample.scores, sample.label, sample.weight, threshold=float(t)) for t in cuts]
@@ -74,6 +77,7 @@ def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit,
     axes.spines["right"].set_visible(True)
     axes.set_ylim(bottom=0, top=1.08 * max(e.high for e in found))
     axes.set_ylabel(f"{pretty(fom.name)} (validation)")
+    return float(values.max())
 
 
 def _legend(left: Any, right: Any) -> None:

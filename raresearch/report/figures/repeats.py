@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, config_axis, legend_above
+from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, config_axis, label_height, legend_above
 from raresearch.report.labels import pretty, sentence
-from raresearch.report.results import CellResult, Results
+from raresearch.report.results import Results
+from raresearch.types import Estimate
 
 MOST, BARS = 40, 12  # configs side by side; trainings a config that still show a bar each
 
@@ -20,12 +21,15 @@ def draw(results: Results) -> Drawing | None:
         return None
     kept = set(ranked[:MOST])
     configs = [c for c in results.labels if c in kept]
-    figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(configs))), 5.6, results.stamp)
+    labels = [results.labels[c] for c in configs]
+    figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(configs))), 5.6 + label_height(labels), results.stamp)
     axes = figure.add_subplot()
-    for x, config in enumerate(configs):
-        _strip(axes, x, [c for r in results.done(config) for c in r.cells], results.objective.name)
+    strips = [[c.estimates[results.objective.name] for r in results.done(config) for c in r.cells] for config in configs]
+    sparse = max(len(found) for found in strips) <= BARS
+    for x, found in enumerate(strips):
+        _strip(axes, x, found, sparse)
     _failures(axes, configs, results)
-    config_axis(axes, [results.labels[c] for c in configs])
+    config_axis(axes, labels)
     axes.set_xlabel("config")
     axes.set_ylabel(f"{pretty(results.objective.name)} (validation)")
     axes.grid(axis="y")
@@ -33,18 +37,21 @@ def draw(results: Results) -> Drawing | None:
     return Drawing("repeats", "Every repeat", _caption(results), _alt(results, configs), figure)
 
 
-def _strip(axes: Any, x: int, cells: list[CellResult], fom: str) -> None:
-    found = [c.estimates[fom] for c in cells]
+def _strip(axes: Any, x: int, found: list[Estimate], sparse: bool) -> None:
     values = np.asarray([e.value for e in found])
+    bars = np.array([[max(e.value - e.low, 0) for e in found], [max(e.high - e.value, 0) for e in found]])
     # Evenly beside each other in the order of the seeds: no random jitter, so the figure is the same every time.
     where = x + np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.array([float(x)])
-    if len(values) <= BARS:
-        bars = np.array([[max(e.value - e.low, 0) for e in found], [max(e.high - e.value, 0) for e in found]])
+    mean = values.mean()
+    if sparse:
         label = "one training, with its interval from finite events"
         axes.errorbar(where, values, bars, fmt="o", color=SIGNAL, ms=4.5, elinewidth=1, alpha=0.85, label=label)
     else:
         axes.plot(where, values, "o", color=SIGNAL, ms=3, alpha=0.5, label="one training")
-    axes.plot([x - 0.36, x + 0.36], [values.mean()] * 2, color=INK, lw=2.2, label="mean", solid_capstyle="butt")
+        ends = mean - bars[0].mean(), mean + bars[1].mean()
+        label = "typical interval of one, from finite events"
+        axes.fill_between([x - 0.36, x + 0.36], *ends, color=INK, alpha=0.1, lw=0, zorder=0, label=label)
+    axes.plot([x - 0.36, x + 0.36], [mean] * 2, color=INK, lw=2.2, label="mean", solid_capstyle="butt")
 
 
 def _failures(axes: Any, configs: list[str], results: Results) -> None:
@@ -68,9 +75,9 @@ def _once(axes: Any) -> tuple[list[Any], list[str]]:
 def _caption(results: Results) -> str:
     folds = "fold of a repeat" if results.folds > 1 else "repeat"
     shared = len({row["validation_events"] for row in results.reader.cells.values() if row["state"] == "done"}) == 1
-    together = " All trainings see the same validation events, so their bars move together." if shared else ""
+    together = " All trainings see the same validation events, so their errors move together." if shared else ""
     return (
-        f"{sentence(pretty(results.objective.name))} on validation of every done {folds}. The bar of a point comes from the finite "
+        f"{sentence(pretty(results.objective.name))} on validation of every done {folds}. Intervals come from the finite "
         f"number of events at a fixed cut; the scatter of the points comes from seeds.{together} Failed repeats are counted at "
         "the foot and are in no mean."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,14 +82,27 @@ def legend_above(axes: Any, handles: Sequence[Any], labels: Sequence[str], colum
     axes.legend(handles, labels, ncols=columns, columnspacing=1.6, handletextpad=0.6, **box)
 
 
+def label_angle(labels: Sequence[str]) -> int:
+    """Degrees by which labels along x are turned so that they do not run into each other: 0, 40 or 90.
+
+    >>> label_angle(["4A"] * 18), label_angle(["32-16-8"] * 18), label_angle(["hidden 512-256"] * 30)
+    (0, 40, 90)
+    """
+    length = max(len(label) for label in labels) * len(labels)
+    return 0 if length <= 90 else 40 if length <= 330 else 90
+
+
+def label_height(labels: Sequence[str]) -> float:
+    """Inches that turned labels need below the axis, beyond a plain line."""
+    return 0.09 * max(len(label) for label in labels) * math.sin(math.radians(label_angle(labels)))
+
+
 def config_axis(axes: Any, labels: Sequence[str]) -> None:
     """Configs at 0, 1, … along x, their labels turned where they are long or many."""
-    longest = max(len(label) for label in labels)
-    turned = longest * len(labels) > 90
-    axes.set_xticks(np.arange(len(labels)), labels, rotation=(90 if longest * len(labels) > 330 else 40) if turned else 0)
-    if turned:
-        for text in axes.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor", va="center" if text.get_rotation() == 90 else "top", fontsize=11)
+    angle = label_angle(labels)
+    axes.set_xticks(np.arange(len(labels)), labels, rotation=angle)
+    for text in axes.get_xticklabels() if angle else ():
+        text.set(ha="right", rotation_mode="anchor", va="center" if angle == 90 else "top", fontsize=11)
     axes.set_xlim(-0.6, len(labels) - 0.4)
 
 

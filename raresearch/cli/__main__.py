@@ -1,0 +1,5 @@
+"""`python -m raresearch.cli`."""
+
+from raresearch.cli.main import main
+
+main()

@@ -1,0 +1,170 @@
+"""Killed with -9, run again with the same line: the same tables bit for bit, and no cell trained to its end twice."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import raresearch as rs
+
+EPOCHS = 6
+
+# Knows a cell by its initial weights and writes a line when its training begins and when its last epoch has been scored.
+EXPERIMENT = '''
+import hashlib, os, time
+from raresearch.testing.toy import Toy
+
+
+class Counted(Toy):
+    name = "counted"
+
+    def forward(self, model, inputs, config):
+        state = model.__dict__.setdefault("_seen", {"evaluations": 0})
+        if "name" not in state:
+            weights = b"".join(p.detach().numpy().tobytes() for p in model.parameters())
+            state["name"] = hashlib.sha256(weights).hexdigest()[:16]
+            self._log("begin", state["name"])
+        if not model.training:
+            state["evaluations"] += 1
+            time.sleep(0.04)
+            if state["evaluations"] == 2 * EPOCHS:  # validation and test, each epoch
+                self._log("end", state["name"])
+        return super().forward(model, inputs, config)
+
+    def _log(self, what, name):
+        with open(LOG, "a") as file:
+            file.write(f"{what} {name} {os.getpid()}\\n")
+'''
+
+STUDY = f"""
+study: counted
+experiment: ./counted.py
+seed: 5
+fixed: {{data.events: 1500, train.epochs: {EPOCHS}, train.batch_size: 64}}
+space:
+  model.hidden: {{choice: {{A: [4], B: [8, 4]}}}}
+repeats: 5
+objective: roc_auc
+execution: {{backend: ray_tune, workers: 2}}
+"""
+
+
+def write_study(folder):
+    folder.mkdir()
+    log = folder / "log"
+    log.touch()
+    text = EXPERIMENT.replace("2 * EPOCHS", str(2 * EPOCHS)).replace("LOG", repr(str(log)))
+    (folder / "counted.py").write_text(text)
+    (folder / "counted.yaml").write_text(STUDY)
+    return log
+
+
+def start(folder, *more):
+    command = [sys.executable, "-m", "raresearch.cli", "run", str(folder / "counted.yaml"), "--out", str(folder / "run"), *more]
+    # A file, not a pipe: orphans of a killed driver would hold a pipe open.
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def finish(process, folder, status):
+    process.wait(timeout=280)
+    out = (folder / "output").read_text()
+    assert process.returncode == status, out
+    return out
+
+
+def lines(log, what):
+    return [line.split() for line in log.read_text().splitlines() if line.startswith(what)]
+
+
+def wait_for(condition, process, folder, seconds=180):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, (folder / "output").read_text()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def tables(folder):
+    """Everything that a study is judged by, without times, workers and landing names."""
+    study = rs.open(folder / "run")
+    cells = study.cells().drop_columns(["seconds", "worker", "landing"])
+    scores = {}
+    for row in study.cells().to_pylist():
+        for events in (row["validation_events"], row["test_events"]):
+            keys, epochs, matrix = study.store.scores(row["landing"], events)
+            mine = keys == row["cell"]
+            scores[row["cell"], events] = (epochs[mine].tolist(), matrix[mine].tobytes())
+    return cells.to_pylist(), study.epochs().to_pylist(), scores, study.table().to_csv()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "study"
+    write_study(folder)
+    # In this process, without Ray: so the comparison also shows that the backend does not matter.
+    finish(start(folder, "--set", "execution.backend=local"), folder, 0)
+    return tables(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tmp_path, undisturbed):
+    folder = tmp_path / "study"
+    log = write_study(folder)
+    rng = random.Random(20261122)
+
+    for kill in range(2):  # the driver, twice
+        process = start(folder)
+        wait_for(lambda n=len(lines(log, "begin")): len(lines(log, "begin")) > n, process, folder)
+        time.sleep(rng.uniform(0.1, 1.5))
+        assert process.poll() is None, f"kill {kill} came too late"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    process = start(folder)  # then a worker, in the middle of a cell; the driver lives on and finishes
+    wait_for(lambda n=len(lines(log, "begin")): len(lines(log, "begin")) > n, process, folder)
+    ended = {name for _, name, _ in lines(log, "end")}
+    running = [int(pid) for _, name, pid in lines(log, "begin") if name not in ended and Path(f"/proc/{pid}").exists()]
+    os.kill(running[-1], signal.SIGKILL)
+    finish(process, folder, 0)
+
+    assert tables(folder) == undisturbed
+    assert len(lines(log, "begin")) > 10, "something was interrupted in the middle and begun again"
+    ends = Counter(name for _, name, _ in lines(log, "end"))
+    assert set(ends.values()) == {1}, f"trained to its end more than once: {ends}"
+    assert len(ends) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_terminated_run_says_so_and_can_go_on(tmp_path, undisturbed):
+    folder = tmp_path / "study"
+    log = write_study(folder)
+    process = start(folder)
+    wait_for(lambda: len(lines(log, "end")) > 2, process, folder)
+    process.send_signal(signal.SIGTERM)
+    out = finish(process, folder, 130)
+    assert "the same line goes on" in out
+    before = rs.open(folder / "run").done()
+    assert before >= 1
+    out = finish(start(folder), folder, 0)
+    assert f"{before} from before" in out
+    assert tables(folder) == undisturbed
+
+
+def test_tables_compares_what_it_says(undisturbed):
+    cells, epochs, scores, csv = undisturbed
+    assert len(cells) == 10
+    assert len(epochs) == 10 * EPOCHS
+    assert len(scores) == 20
+    assert all(len(numbers) == EPOCHS for numbers, _ in scores.values())
+    assert len(csv.splitlines()) == 3
+    assert np.isfinite([row["val_loss"] for row in epochs]).all()
