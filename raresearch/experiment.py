@@ -211,6 +211,8 @@ COMMON_DEFAULTS: Mapping[str, Value] = {
     "train.weight_decay": 0.0,
     "train.patience": 0,
     "train.scaling": "none",
+    "train.precision": "float32",
+    "train.pack": "auto",
 }
 
 COMMON_DESCRIBED: Mapping[str, str] = {
@@ -225,6 +227,8 @@ COMMON_DESCRIBED: Mapping[str, str] = {
     "train.weight_decay": "L2 term: added to the gradient (adam, sgd, rmsprop) or decoupled (adamw)",
     "train.patience": "epochs without a new lowest validation loss before stopping; 0: never stop early",
     "train.scaling": "none, minmax or standard: per feature, fitted on the training events only",
+    "train.precision": "float32, or float64 (slower; for comparisons)",
+    "train.pack": "trainings of one shape at a time in one worker: auto, off or a number; changes no result",
 }
 
 

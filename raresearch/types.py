@@ -19,6 +19,8 @@ Array: TypeAlias = npt.NDArray[Any]
 
 ONE_SIGMA = 0.682689492137086
 PREFIXES = ("data.", "model.", "train.")
+#: names of a config that decide how it is computed and not what comes out
+MOOT = frozenset({"train.pack"})
 
 
 def freeze(value: Any) -> Value:
@@ -43,8 +45,8 @@ def digest(value: Any, length: int = 16) -> str:
 
 
 def config_id(config: Config) -> str:
-    """Short content hash of a config; the order of its names does not matter."""
-    return digest(dict(config), 12)
+    """Short content hash of a config; neither the order of its names matters nor names that change no result."""
+    return digest({name: value for name, value in config.items() if name not in MOOT}, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class Cell:
     """One complete training, the atom: (config, fold, seed).
 
     ``seed`` counts the repeat (0, 1, …). ``epochs`` is the budget. ``identity`` carries what else decides the result:
-    the experiment's version, the data's fingerprint, the number of folds and the study's seed.
+    the experiment's version, the data's fingerprint, the number of folds and the study's seed. ``stream_key`` is the key
+    without the budget: cells that differ in nothing else draw the same random numbers, so that the shorter one is the
+    beginning of the longer one, bit for bit.
     """
 
     config: Config
@@ -61,21 +65,22 @@ class Cell:
     epochs: int
     identity: Mapping[str, Value]
     key: str = field(init=False)
+    stream_key: str = field(init=False)
 
     def __post_init__(self) -> None:
         content = {
             # The budget stands for `train.epochs`, so that a shorter budget can be read off a longer training.
-            "config": {k: v for k, v in self.config.items() if k != "train.epochs"},
+            "config": {k: v for k, v in self.config.items() if k != "train.epochs" and k not in MOOT},
             "fold": self.fold,
             "seed": self.seed,
-            "epochs": self.epochs,
             "identity": dict(self.identity),
         }
-        object.__setattr__(self, "key", digest(content, 24))
+        object.__setattr__(self, "key", digest({**content, "epochs": self.epochs}, 24))
+        object.__setattr__(self, "stream_key", digest(content, 24))
 
     def stream(self, study_seed: int, purpose: str) -> np.random.SeedSequence:
         """The named random stream of this cell: independent of scheduling, packing, machine and retry."""
-        return named_stream(study_seed, self.key, purpose)
+        return named_stream(study_seed, self.stream_key, purpose)
 
 
 def named_stream(study_seed: int, *names: str) -> np.random.SeedSequence:

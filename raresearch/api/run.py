@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,13 +119,27 @@ def run(
     folder = Path(out) if out else default_folder(spec, parts)
     Store.check(folder, identity(spec, parts))
     progress = progress or Progress()
-    make_folder(folder)
-    with terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
+    with _new_folder(folder), terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
         if not alone:
             raise StoreError(str(folder), "another raresearch run works on this folder", "wait for it, or give another --out")
         if spec.execution.backend == "local":
             return _run_local(spec, parts, folder, progress, retry_failed)
         return _run_on_ray(spec, parts, folder, address, progress, retry_failed)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder``; where the block fails before a study is in it, leave nothing behind that was not there before."""
+    there = folder.exists()
+    make_folder(folder)
+    try:
+        yield
+    finally:
+        if not (folder / "study.json").exists():
+            (folder / "driver.lock").unlink(missing_ok=True)
+            for path in [folder / "datasets", *([] if there else [folder])]:
+                with suppress(OSError):  # not empty: a dataset has landed and may be used next time
+                    path.rmdir()
 
 
 def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, retry_failed: bool) -> OpenStudy:

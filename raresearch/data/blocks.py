@@ -98,8 +98,9 @@ def checked(raw: Mapping[str, Array], schema: Schema, event_id: Array, split: Ar
             f"{place}: column 'class'",
             f"must lie in 0 … {len(schema.classes) - 1}, not {class_number.min()} … {class_number.max()}",
         )
+    entries = {t.name: t.columns for t in schema.tensors}
     for name, x in columns.items():
-        refuse_non_finite(name, x, place)
+        refuse_non_finite(name, x, place, entries=entries.get(name, ()))
     return Block(
         event_id=event_id,
         tensors={t.name: columns[t.name] for t in schema.tensors},
@@ -133,10 +134,15 @@ def finite_rows(x: Array) -> Array:
     return np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))
 
 
-def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "") -> None:
-    """Raise `DataError` with column, place and number of events where ``x`` holds NaN or infinity."""
+def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "", entries: tuple[str, ...] = ()) -> None:
+    """Raise `DataError` with column, place and number of events where ``x`` holds NaN or infinity.
+
+    ``entries`` names the entries of a flat tensor, so that the message names the guilty ones.
+    """
     bad = np.flatnonzero(~finite_rows(x))
-    if len(bad):
-        raise DataError(
-            f"{place}: column {name!r}", f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}", remedy
-        )
+    if not len(bad):
+        return
+    if entries and x.ndim == 2:
+        guilty = np.flatnonzero(~np.isfinite(x).all(axis=0))
+        name = f"{name} ({', '.join(entries[i] for i in guilty)})"
+    raise DataError(f"{place}: column {name!r}", f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}", remedy)

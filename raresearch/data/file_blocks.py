@@ -124,7 +124,8 @@ def _keep(mapping: Mapping, columns: dict[str, Array], place: str) -> Array:
     keep = np.ones(len(columns["weight"]), dtype=bool)
     for name, x in columns.items():
         if mapping.missing == "refuse":
-            refuse_non_finite(name, x, place, _remedy(mapping, name))
+            source = mapping.tensors.get(name)
+            refuse_non_finite(name, x, place, _remedy(mapping, name), source.columns if source and source.stacked else ())
         keep &= finite_rows(x)
     return keep
 

@@ -1,37 +1,48 @@
 """Ensembles and what they are worth on validation.
 
-An `Ensemble` is the members that a rule chose from one group of cells (one cell, or all cells of a config). Its score of an
-event is combined from members that share the list of events; with folds, each fold's members score their own events.
+An `Ensemble` is the members that a rule chose from one group of cells (one cell, a repeat, a config, the study) and how their
+scores combine. Its score of an event is combined from members that share the list of events; with folds, each fold's members
+score their own validation events, and all of them the test events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from raresearch.ensembles.base import SelectionRule
-from raresearch.ensembles.combine import mean_of_scores
+from raresearch.ensembles import table as tables
+from raresearch.ensembles.base import SCOPES, Library, Per, ScoreSource, SelectionRule, choose, refuse_missing
+from raresearch.ensembles.calibrate import Calibration, calibrate
+from raresearch.ensembles.combine import check_combination, combine, mixture_weights
+from raresearch.ensembles.landing import Landing
 from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable, Estimate, Member
 
-Per = Literal["cell", "config"]
+__all__ = ["Ensemble", "Labelled", "Per", "ScoreReader", "config_score", "epoch_table", "estimate", "labelled", "select"]
+
+Split = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members that score together. ``config``, ``fold``, ``seed``: of the group (-1 where it spans several)."""
+    """Members that score together. ``config``, ``fold``, ``seed``: of the group (-1 where it spans several; config "study").
+
+    ``combine`` names the combination of scores, ``calibration`` what was fitted on validation afterwards.
+    """
 
     config: str
     fold: int
     seed: int
     members: tuple[Member, ...]
+    combine: str = "scores"
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -47,70 +58,146 @@ class Labelled:
 
 
 def epoch_table(store: Store) -> EpochTable:
-    """The epochs of every done cell as arrays, ordered by (config, fold, seed, epoch)."""
-    table = store.epochs()
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
-        columns[name] = np.asarray(column.to_pylist(), dtype=str) if pa.types.is_string(column.type) else column.to_numpy()
-    return EpochTable(columns)
+    """The epochs of every done cell as arrays, ordered by (config, fold, seed, epoch); rules can read scores through it."""
+    return tables.epoch_table(store, ScoreReader(store))
 
 
-def select(epochs: EpochTable, rule: SelectionRule, per: Per = "cell") -> list[Ensemble]:
-    """Apply ``rule`` to each cell's epochs, or to the epochs of all cells of a config at once."""
-    for name in sorted(rule.needs):
-        epochs[name]  # names the missing column before anything is chosen
-    names = ("config", "fold", "seed") if per == "cell" else ("config",)
-    ensembles = []
-    for group, rows in epochs.groups(*names):
-        members = tuple(rule.choose(rows))
-        if not members:
-            raise SelectionError(f"config {group[0]}", "the rule chose no epoch", "loosen its conditions")
-        fold, seed = (int(group[1]), int(group[2])) if per == "cell" else (-1, -1)
-        ensembles.append(Ensemble(str(group[0]), fold, seed, members))
-    return ensembles
+def select(
+    epochs: EpochTable,
+    rule: SelectionRule,
+    per: Per = "cell",
+    *,
+    combine: str | None = None,
+    calibrate: str | None = None,
+    reader: ScoreReader | None = None,
+) -> list[Ensemble]:
+    """Apply ``rule`` to the epochs of each group: a cell, a repeat, a config, or the study at once.
+
+    ``combine`` (default: the rule's own, or "scores") and ``calibrate`` (default: none) name what is done with the members'
+    scores; what they fit, they fit on validation, through ``reader`` or the table's own. Raises `SelectionError`.
+    """
+    refuse_missing(rule, epochs)
+    source = reader if reader is not None else getattr(epochs, "scores", None)
+    how = check_combination(combine or str(getattr(rule, "combine", "scores")))
+    made = []
+    for group, rows in epochs.groups(*SCOPES[per]):
+        ensemble = _ensemble(per, group, tuple(choose(rule, rows, source)), how)
+        made.append(_fitted(ensemble, calibrate, source))
+    return made
+
+
+def _ensemble(per: Per, group: tuple[Any, ...], members: tuple[Member, ...], how: str) -> Ensemble:
+    named = dict(zip(SCOPES[per], group, strict=True))
+    config = str(named.get("config", "study"))
+    if not members:
+        raise SelectionError(f"config {config}", "the rule chose no epoch", "loosen its conditions")
+    return Ensemble(config, int(named.get("fold", -1)), int(named.get("seed", -1)), members, how)
+
+
+def _fitted(ensemble: Ensemble, calibration: str | None, source: ScoreSource | None) -> Ensemble:
+    if ensemble.combine != "weighted" and calibration is None:
+        return ensemble
+    if not isinstance(source, ScoreReader):
+        raise SelectionError("combine, calibrate", "fitting needs the scores", "choose from `epoch_table(store)`")
+    if ensemble.combine == "weighted":
+        ensemble = source.reweighted(ensemble)
+    if calibration is not None:
+        sample = source.validation(ensemble)
+        fitted = calibrate(calibration, sample.scores, sample.label, sample.weight)
+        ensemble = replace(ensemble, calibration=fitted)
+    return ensemble
 
 
 class ScoreReader:
-    """Reads members' logits from the store; landings and events are read once."""
+    """Reads members' logits from the store; landings and events are read once. A `ScoreSource` of validation scores."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.cells = {row["cell"]: row for row in store.cells().to_pylist()}
+        self._cells: dict[str, dict[str, Any]] | None = None
         self._events = lru_cache(maxsize=64)(store.events)
-        self._landing = lru_cache(maxsize=256)(self._read)
+        self._landing = lru_cache(maxsize=256)(lambda name, events: Landing.read(store, name, events))
 
-    def _read(self, landing: str, events: str) -> tuple[dict[tuple[str, int], int], Array]:
-        keys, epochs, matrix = self.store.scores(landing, events)
-        return {(str(k), int(e)): row for row, (k, e) in enumerate(zip(keys, epochs, strict=True))}, matrix
+    @property
+    def cells(self) -> Mapping[str, Mapping[str, Any]]:
+        """Cell key → its row in the store."""
+        if self._cells is None:
+            table = self.store.cells().select(["cell", "landing", "validation_events", "test_events", "config", "fold", "seed"])
+            self._cells = {row["cell"]: row for row in table.to_pylist()}
+        return self._cells
 
-    def logits(self, member: Member, split: Literal["validation", "test"]) -> tuple[str, Array]:
-        """(events name, logits (N,)) of one member; `SelectionError` where its scores were not kept."""
-        cell = self.cells.get(member.cell)
+    def _cell(self, key: str) -> Mapping[str, Any]:
+        cell = self.cells.get(key)
         if cell is None:
-            raise SelectionError(f"cell {member.cell}", "not in this store")
-        events = cell[f"{split}_events"]
-        index, matrix = self._landing(cell["landing"], events)
-        row = index.get((member.cell, member.epoch))
-        if row is None:
-            remedy = "set `keep: {scores: all}`, or choose with the rule that the study was run with"
-            raise SelectionError(f"cell {member.cell}, epoch {member.epoch}", "its scores were not kept", remedy)
-        return events, matrix[row]
+            raise SelectionError(f"cell {key}", "not in this store")
+        return cell
 
-    def combined(self, ensemble: Ensemble, split: Literal["validation", "test"]) -> Iterator[tuple[pa.Table, Array]]:
-        """(events table, scores (N,)) for each list of events that the ensemble's members scored."""
-        by_events: dict[str, list[tuple[Array, float]]] = {}
+    def logits(self, member: Member, split: Split) -> tuple[str, Array]:
+        """(events name, logits (N,)) of one member; `SelectionError` where its scores were not kept."""
+        cell = self._cell(member.cell)
+        events = cell[f"{split}_events"]
+        return events, self._landing(cell["landing"], events).row(member.cell, member.epoch)
+
+    def parts(self, ensemble: Ensemble, split: Split) -> dict[str, tuple[Array, list[Member]]]:
+        """Events name → logits (M, N) and members, for each list of events that the ensemble's members scored, by name."""
+        by_events: dict[str, list[tuple[Array, Member]]] = {}
         for member in ensemble.members:
             events, logits = self.logits(member, split)
-            by_events.setdefault(events, []).append((logits, member.weight))
-        for events, parts in sorted(by_events.items()):
-            yield self._events(events), mean_of_scores(np.stack([p[0] for p in parts]), [p[1] for p in parts])
+            by_events.setdefault(events, []).append((logits, member))
+        return {e: (np.stack([p[0] for p in parts]), [p[1] for p in parts]) for e, parts in sorted(by_events.items())}
+
+    def combined(self, ensemble: Ensemble, split: Split) -> Iterator[tuple[pa.Table, Array]]:
+        """(events table, scores (N,)) for each list of events that the ensemble's members scored."""
+        for events, (logits, members) in self.parts(ensemble, split).items():
+            reference = self._reference(members, split) if ensemble.combine == "ranks" else None
+            scores = combine(ensemble.combine, logits, [m.weight for m in members], reference)
+            yield self.events(events, len(scores)), scores if ensemble.calibration is None else ensemble.calibration(scores)
+
+    def _reference(self, members: Sequence[Member], split: Split) -> Any:
+        """The members' validation logits, a list since folds differ in length; None where these are what is combined."""
+        return None if split == "validation" else [self.logits(m, "validation")[1] for m in members]
+
+    def events(self, name: str, scored: int) -> pa.Table:
+        """The events of a list; `SelectionError` where it has not as many as were scored."""
+        table: pa.Table = self._events(name)
+        if len(table) != scored:
+            rule = f"{scored} scores for {len(table)} events: ids and scores differ"
+            raise SelectionError(f"events {name}", rule, "restore the store's events folder, or run the study in a new folder")
+        return table
 
     def validation(self, ensemble: Ensemble) -> Labelled:
         """The ensemble's scores of its validation events with their labels, all folds together."""
         parts = list(self.combined(ensemble, "validation"))
-        table = pa.concat_tables([t for t, _ in parts])
+        table = parts[0][0] if len(parts) == 1 else pa.concat_tables([t for t, _ in parts])
         return labelled(table, np.concatenate([s for _, s in parts]))
+
+    def libraries(self, epochs: EpochTable) -> list[Library]:
+        """See `ScoreSource.libraries`."""
+        by_events: dict[str, list[tuple[int, Array]]] = {}
+        for row, (key, epoch) in enumerate(zip(epochs["cell"].tolist(), epochs["epoch"].tolist(), strict=True)):
+            events, logits = self.logits(Member(key, int(epoch)), "validation")
+            by_events.setdefault(events, []).append((row, logits))
+        return [self._library(events, epochs, parts) for events, parts in sorted(by_events.items())]
+
+    def _library(self, events: str, epochs: EpochTable, parts: list[tuple[int, Array]]) -> Library:
+        table = self.events(events, len(parts[0][1]))
+        rows, logits = np.asarray([row for row, _ in parts]), np.stack([logits for _, logits in parts])
+        finite = np.isfinite(logits).all(axis=1)
+        if not finite.all():
+            first = rows[np.flatnonzero(~finite)[0]]
+            place = f"cell {epochs['cell'][first]}, epoch {epochs['epoch'][first]}"
+            rule = f"{int((~np.isfinite(logits[~finite][0])).sum())} scores are NaN or infinite"
+            raise SelectionError(place, rule, "leave this cell out or train it again: a failed training is no member")
+        return Library(events, rows, logits, table["label"].to_numpy(), table["weight"].to_numpy())
+
+    def reweighted(self, ensemble: Ensemble) -> Ensemble:
+        """``ensemble`` with the weights of least log-loss on validation, fold by fold (`mixture_weights`)."""
+        weights: dict[tuple[str, int], float] = {}
+        for events, (logits, members) in self.parts(ensemble, "validation").items():
+            table = self.events(events, logits.shape[1])
+            fitted = mixture_weights(logits, table["label"].to_numpy(), table["weight"].to_numpy())
+            weights |= {(m.cell, m.epoch): float(w) for m, w in zip(members, fitted, strict=True)}
+        chosen = [replace(m, weight=weights[(m.cell, m.epoch)]) for m in ensemble.members]
+        return replace(ensemble, members=tuple(m for m in chosen if m.weight > 0))
 
 
 def labelled(events: pa.Table, scores: Array) -> Labelled:

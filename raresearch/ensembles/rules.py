@@ -26,18 +26,20 @@ def goal_of(column: str) -> Goal:
     return "min" if column.endswith("loss") else "max"
 
 
-def _badness(epochs: EpochTable, column: str, goal: Goal | None) -> Array:
+def badness(epochs: EpochTable, column: str, goal: Goal | None) -> Array:
     """(R,) smaller is better; NaN and null count as worst."""
     values = np.asarray(epochs[column], dtype=np.float64)
     signed = values if (goal or goal_of(column)) == "min" else -values
     return np.where(np.isnan(signed), np.inf, signed)
 
 
-def _members(epochs: EpochTable, rows: Array) -> list[Member]:
+def members_of(epochs: EpochTable, rows: Array) -> list[Member]:
+    """The members in ``rows`` of the table, each of weight 1."""
     return [Member(str(epochs["cell"][r]), int(epochs["epoch"][r])) for r in rows]
 
 
-def _refuse_test(*columns: str) -> None:
+def refuse_test(*columns: str) -> None:
+    """SelectionError where a column is one of the test split."""
     for column in columns:
         if column.startswith("test"):
             raise SelectionError(
@@ -45,7 +47,8 @@ def _refuse_test(*columns: str) -> None:
             )
 
 
-def _refuse_empty(epochs: EpochTable) -> None:
+def refuse_empty(epochs: EpochTable) -> None:
+    """SelectionError where there is nothing to choose from."""
     if not len(epochs):
         raise SelectionError("epochs", "there are none to choose from", "wait for a cell to be done (raresearch status)")
 
@@ -58,7 +61,7 @@ class BestEpoch:
     goal: Goal | None = None
 
     def __post_init__(self) -> None:
-        _refuse_test(self.by)
+        refuse_test(self.by)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -68,8 +71,8 @@ class BestEpoch:
         return {m.epoch for m in self.choose(epochs)} if len(epochs) else set()
 
     def choose(self, epochs: EpochTable) -> list[Member]:
-        _refuse_empty(epochs)
-        return _members(epochs, np.argmin(_badness(epochs, self.by, self.goal), keepdims=True))
+        refuse_empty(epochs)
+        return members_of(epochs, np.argmin(badness(epochs, self.by, self.goal), keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class TopK:
         for column, delta in self.within.items():
             if not isinstance(delta, (int, float)) or isinstance(delta, bool) or not delta > 0:
                 raise SpecError(f"selection.top_k.within.{column}", f"{delta!r} given, a distance above 0 is needed")
-        _refuse_test(self.by, *self.within)
+        refuse_test(self.by, *self.within)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -113,16 +116,16 @@ class TopK:
         return {int(e) for e in epochs["epoch"][self._eligible(epochs)]}
 
     def choose(self, epochs: EpochTable) -> list[Member]:
-        _refuse_empty(epochs)
+        refuse_empty(epochs)
         rows = np.flatnonzero(self._eligible(epochs))
-        order = np.argsort(_badness(epochs, self.by, self.goal)[rows], kind="stable")
-        return _members(epochs, rows[order[: self.k]])
+        order = np.argsort(badness(epochs, self.by, self.goal)[rows], kind="stable")
+        return members_of(epochs, rows[order[: self.k]])
 
     def _eligible(self, epochs: EpochTable) -> Array:
         inside = np.ones(len(epochs), dtype=bool)
         for column, delta in self.within.items():
-            badness = _badness(epochs, column, None)
-            inside &= badness - badness.min() < delta
+            distance = badness(epochs, column, None)
+            inside &= distance - distance.min() < delta
         return inside
 
 
@@ -146,8 +149,8 @@ class LastK:
         return {m.epoch for m in self.choose(epochs)} if len(epochs) else set()
 
     def choose(self, epochs: EpochTable) -> list[Member]:
-        _refuse_empty(epochs)
+        refuse_empty(epochs)
         chosen: list[Member] = []
         for _, cell in epochs.groups("cell"):
-            chosen += _members(cell, np.argsort(cell["epoch"], kind="stable")[-self.k :])
+            chosen += members_of(cell, np.argsort(cell["epoch"], kind="stable")[-self.k :])
         return chosen

@@ -58,7 +58,7 @@ def as_default(default: Value, value: Value) -> Value:
 
 
 def _check_value(name: str, value: Value, default: Value, place: str) -> None:
-    if not fits(default, value):
+    if name not in _OWN_KIND and not fits(default, value):
         raise SpecError(place, f"must be {_kind(default)} like the default {_shown(default)}, not {_shown(value)}")
     if name in _RULES:
         holds, rule = _RULES[name]
@@ -98,7 +98,8 @@ def _is(value: Value, low: float, high: float = float("inf"), above: bool = Fals
     return isinstance(value, (int, float)) and (low < value if above else low <= value) and value < high
 
 
-_CHOICES = {"train.optimizer": ("adam", "adamw", "sgd", "rmsprop"), "train.scaling": ("none", "minmax", "standard")}
+_CHOICES = {"train.optimizer": ("adam", "adamw", "sgd", "rmsprop"), "train.scaling": ("none", "minmax", "standard"), "train.precision": ("float32", "float64")}
+_OWN_KIND = ("train.pack",)  # a number or a word: its rule below says which
 _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
     **{name: (lambda v: _is(v, 1), "at least 1") for name in ("data.events", "data.block", "train.epochs", "train.batch_size")},
     "train.patience": (lambda v: _is(v, 0), "at least 0 (0: never stop early)"),
@@ -108,6 +109,8 @@ _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
     "train.weight_decay": (lambda v: _is(v, 0), "at least 0"),
     "train.optimizer": (lambda v: v in _CHOICES["train.optimizer"], "adam, adamw, sgd or rmsprop"),
     "train.scaling": (lambda v: v in _CHOICES["train.scaling"], "none, minmax or standard"),
+    "train.precision": (lambda v: v in _CHOICES["train.precision"], "float32 or float64"),
+    "train.pack": (lambda v: v in ("auto", "off") or (type(v) is int and v > 0), "auto, off or a whole number above 0"),
 }
 
 

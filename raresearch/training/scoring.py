@@ -1,10 +1,11 @@
-"""Events on the device, and a network's scores of them. Legend: N events of a split."""
+"""Events on the device, and what a network's outputs for them are worth. Legend: N events of a split."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,6 +32,17 @@ class Split:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    @cached_property
+    def counted(self) -> torch.Tensor:
+        """(N,) bool: the events with a label, which losses and accuracies count."""
+        return self.label >= 0
+
+    @cached_property
+    def labelled(self) -> Batch:
+        """The counted events."""
+        inputs = self.inputs if bool(self.counted.all()) else {n: t[self.counted] for n, t in self.inputs.items()}
+        return Batch(inputs, self.label[self.counted], self.weight[self.counted])
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -41,35 +53,40 @@ class Scored:
     accuracy: float
 
 
-def split_tensors(sample: Sample, scalers: Mapping[str, Scaler]) -> Split:
+def split_tensors(sample: Sample, scalers: Mapping[str, Scaler], dtype: torch.dtype, device: torch.device) -> Split:
     """``sample`` scaled and as tensors. torch.tensor copies: Ray's shared arrays are read-only, which torch warns about."""
 
     def tensor(column: Array | None) -> torch.Tensor:
-        return torch.zeros(0) if column is None else torch.tensor(np.asarray(column, dtype=np.float32))
+        return torch.zeros(0) if column is None else torch.tensor(np.asarray(column, dtype=np.float64), dtype=dtype)
 
-    inputs = {name: torch.tensor(scale(a, scalers.get(name))) for name, a in sample.inputs.items()}
-    return Split(inputs, tensor(sample.label), tensor(sample.weight), sealed=sample.label is None)
+    inputs = {name: torch.tensor(scale(a, scalers.get(name))).to(device, dtype) for name, a in sample.inputs.items()}
+    return Split(inputs, tensor(sample.label).to(device), tensor(sample.weight).to(device), sealed=sample.label is None)
 
 
 @torch.no_grad()
-def score(model: nn.Module, experiment: Experiment, split: Split, config: Config) -> Scored:
-    """Score every event of ``split``, spectators too; loss and accuracy count labelled events by their weights."""
+def outputs_of(model: nn.Module, experiment: Experiment, split: Split, config: Config) -> torch.Tensor:
+    """The network's outputs (N, …) for every event of ``split``, spectators too."""
     model.eval()
-    logits: list[torch.Tensor] = []
-    loss = right = weight = 0.0
-    for start in range(0, len(split), CHUNK):
-        rows = slice(start, start + CHUNK)
-        inputs = {n: t[rows] for n, t in split.inputs.items()}
-        output = experiment.forward(model, inputs, config)
-        logit = experiment.logit(output, config)
-        logits.append(logit)
-        if not split.sealed:
-            counted = split.label[rows] >= 0
-            batch = Batch({n: t[counted] for n, t in inputs.items()}, split.label[rows][counted], split.weight[rows][counted])
-            share = float(batch.weight.sum())
-            if share > 0:
-                loss += float(experiment.loss(output[counted], batch, config)) * share
-                right += float((batch.weight * ((logit[counted] > 0) == (batch.label > 0.5))).sum())
-                weight += share
-    scores = torch.cat(logits).float().numpy() if logits else np.zeros(0, dtype=np.float32)
-    return Scored(scores, loss / weight if weight else math.nan, right / weight if weight else math.nan)
+    parts = [
+        experiment.forward(model, {n: t[start : start + CHUNK] for n, t in split.inputs.items()}, config)
+        for start in range(0, len(split), CHUNK)
+    ]
+    return torch.cat(parts) if parts else torch.zeros((0, 1))
+
+
+def logits_of(experiment: Experiment, output: torch.Tensor, config: Config) -> Array:
+    """Scores (N,) float32 on the logit scale."""
+    logits: Array = experiment.logit(output, config).float().cpu().numpy()
+    return logits
+
+
+@torch.no_grad()
+def judged(experiment: Experiment, output: torch.Tensor, split: Split, config: Config) -> Scored:
+    """What outputs (N, …) are worth; loss and accuracy count labelled events by their weights."""
+    logits = logits_of(experiment, output, config)
+    if split.sealed or not len(split.labelled.label):
+        return Scored(logits, math.nan, math.nan)
+    batch, mine = split.labelled, output[split.counted]
+    loss = float(experiment.loss(mine, batch, config))
+    right = (experiment.logit(mine, config) > 0) == (batch.label > 0.5)
+    return Scored(logits, loss, float((batch.weight * right).sum() / batch.weight.sum()))

@@ -17,8 +17,13 @@ def order_generator(cell: Cell, study_seed: int) -> np.random.Generator:
 
 
 def torch_seed(cell: Cell, study_seed: int, purpose: str) -> int:
-    """A 63-bit seed for torch: ``purpose`` is "initialisation" or "noise" (dropout, augmentation)."""
+    """A 63-bit seed for torch: ``purpose`` is "initialisation" or "noise" (augmentation, a network's own draws)."""
     return int(cell.stream(study_seed, purpose).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def noise_key(cell: Cell, study_seed: int) -> int:
+    """A signed 32-bit key for hashed dropout (see `raresearch.training.noise`)."""
+    return int(cell.stream(study_seed, "dropout").generate_state(1, np.uint32).view(np.int32)[0])
 
 
 @contextmanager

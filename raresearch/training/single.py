@@ -1,30 +1,28 @@
-"""One cell trained alone: the loop that every faster one must agree with.
+"""One cell trained alone: the loop that every faster one must agree with, and the one for what cannot be packed.
 
-Legend: B events of a batch, N events of a split, E epochs.
+Legend: B events of a batch, N events of a split.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
-from raresearch.errors import CellFailure
 from raresearch.experiment import Batch, Experiment
 from raresearch.store.records import CellRecord
 from raresearch.training.arrays import FoldData
+from raresearch.training.history import State
+from raresearch.training.lanes import FoldTensors, Lane
+from raresearch.training.noise import HashedDropout
 from raresearch.training.optimizers import build_optimizer
 from raresearch.training.policy import Keep
-from raresearch.training.scaling import fit_scalers
-from raresearch.training.scoring import Split, score, split_tensors
-from raresearch.training.seeding import order_generator, own_randomness, torch_seed
-from raresearch.types import Array, Cell, Outcome, canonical
+from raresearch.training.scoring import judged, logits_of, outputs_of
+from raresearch.training.seeding import own_randomness, torch_seed
+from raresearch.types import Cell
 
 Report = Callable[[Cell, int], None]
 
@@ -34,128 +32,76 @@ def train_cell(cell: Cell, experiment: Experiment, data: FoldData, study_seed: i
 
     Raises `CellFailure` where the loss stops being finite. ``report(cell, epoch)`` is called after each epoch.
     """
-    started = time.perf_counter()
     with own_randomness():
-        training = _Training.begin(cell, experiment, data, study_seed)
-        history = History()
-        for epoch in range(1, cell.epochs + 1):
-            training.evaluate(training.epoch(), epoch, history, keep)
-            report(cell, epoch)
-            if history.waited(epoch) >= training.patience:
-                break
-    stop = len(history.epochs["val_loss"])
-    outcome = Outcome(cell.key, "done", stop, history.best_epoch, history.best_loss, time.perf_counter() - started)
-    return CellRecord(
-        cell=cell,
-        outcome=outcome,
-        epochs={n: np.asarray(v) for n, v in history.epochs.items()},
-        scores=history.scores(data),
-        weights=history.weights,
-        validation_events=data.validation_events,
-        test_events=data.test_events,
-        scaling=training.scaling,
-    )
+        lane = Lane.of(cell, FoldTensors.of(data, cell.config, torch.device("cpu")), study_seed)
+        training = Alone.begin(lane, experiment, study_seed)
+        while not lane.finished:
+            training.advance(keep)
+            report(cell, lane.epoch)
+    return lane.history.record(cell, data, lane.events.scaling, lane.seconds)
 
 
 @dataclass
-class History:
-    """What an ongoing training has recorded so far."""
+class Alone:
+    """One network and its optimiser."""
 
-    epochs: dict[str, list[float]] = field(default_factory=lambda: {"train_loss": [], "val_loss": [], "val_accuracy": []})
-    scored: dict[int, tuple[Array, Array]] = field(default_factory=dict)  # epoch → (validation logits, test logits)
-    weights: dict[int, dict[str, Array]] = field(default_factory=dict)
-    best_epoch: int = 0
-    best_loss: float = math.inf
-
-    def record(self, epoch: int, train_loss: float, val_loss: float, val_accuracy: float) -> None:
-        for name, value in (("train_loss", train_loss), ("val_loss", val_loss), ("val_accuracy", val_accuracy)):
-            self.epochs[name].append(value)
-        if val_loss < self.best_loss:
-            self.best_loss, self.best_epoch = val_loss, epoch
-
-    def waited(self, epoch: int) -> int:
-        """Epochs since the validation loss was last at its lowest."""
-        return epoch - self.best_epoch
-
-    def scores(self, data: FoldData) -> dict[str, tuple[Array, Array]]:
-        """Events name → (epochs (K,), logits (K, N)) for the store."""
-        if not self.scored:
-            return {}
-        epochs = np.asarray(sorted(self.scored), dtype=np.int32)
-        kept = {data.validation_events: (epochs, np.stack([self.scored[int(e)][0] for e in epochs]))}
-        if len(data.test):
-            kept[data.test_events] = (epochs, np.stack([self.scored[int(e)][1] for e in epochs]))
-        return kept
-
-
-@dataclass
-class _Training:
-    """One network, its optimiser and its events on the device."""
-
-    cell: Cell
+    lane: Lane
     experiment: Experiment
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    train: Split
-    validation: Split
-    test: Split
-    order: np.random.Generator
-    scaling: str
 
     @classmethod
-    def begin(cls, cell: Cell, experiment: Experiment, data: FoldData, study_seed: int) -> _Training:
-        config = cell.config
-        scalers = fit_scalers(str(config["train.scaling"]), data.train)
-        train, validation, test = (split_tensors(s, scalers) for s in (data.train, data.validation, data.test))
-        torch.manual_seed(torch_seed(cell, study_seed, "initialisation"))
-        model = experiment.model(config)
-        torch.manual_seed(torch_seed(cell, study_seed, "noise"))
-        optimizer = build_optimizer(experiment, model, config)
-        order = order_generator(cell, study_seed)
-        scaling = canonical({n: s.to_json() for n, s in scalers.items()})
-        return cls(cell, experiment, model, optimizer, train, validation, test, order, scaling)
+    def begin(cls, lane: Lane, experiment: Experiment, study_seed: int) -> Alone:
+        """The network before its first step; torch's generator is then at the start of the cell's noise."""
+        model = build_model(lane, experiment, study_seed)
+        torch.manual_seed(torch_seed(lane.cell, study_seed, "noise"))
+        return cls(lane, experiment, model, build_optimizer(experiment, model, lane.cell.config))
 
-    @property
-    def patience(self) -> float:
-        """Epochs without a better validation loss before stopping; infinite where early stopping is off."""
-        patience = self.cell.config["train.patience"]
-        return float(patience) if patience else math.inf  # type: ignore[arg-type]
+    def advance(self, keep: Keep) -> None:
+        """One epoch: train, score validation (and test, blind), record what the policy keeps."""
+        started = time.perf_counter()
+        lane, config = self.lane, self.lane.cell.config
+        train_loss = self._pass()
+        lane.epoch += 1
+        result = judged(self.experiment, self._outputs("validation"), lane.events.validation, config)
+        lane.history.add(
+            train_loss,
+            result,
+            keep,
+            snapshot=self._state,
+            blind=lambda: logits_of(self.experiment, self._outputs("test"), config),
+        )
+        lane.seconds += time.perf_counter() - started
 
-    def epoch(self) -> float:
+    def _outputs(self, split: str) -> torch.Tensor:
+        events = self.lane.events.validation if split == "validation" else self.lane.events.test
+        return outputs_of(self.model, self.experiment, events, self.lane.cell.config)
+
+    def _state(self) -> State:
+        return {n: t.detach().cpu().numpy().copy() for n, t in self.model.state_dict().items()}
+
+    def _pass(self) -> float:
         """One pass over the training events in a new order; the mean training loss."""
-        config, train, experiment = self.cell.config, self.train, self.experiment
-        size = int(config["train.batch_size"])  # type: ignore[arg-type]
-        order = torch.from_numpy(self.order.permutation(len(train)))
-        total = torch.zeros(())
+        lane, experiment, config = self.lane, self.experiment, self.lane.cell.config
+        train, noise = lane.events.train, torch.tensor(lane.noise, dtype=torch.int32, device=lane.events.device)
+        order = torch.from_numpy(lane.order.permutation(len(train))).to(lane.events.device)
+        total = torch.zeros((), dtype=lane.events.dtype, device=lane.events.device)
         self.model.train()
-        for rows in torch.split(order, size):
+        for rows in torch.split(order, lane.batch_size):
             inputs = experiment.augment({n: t[rows] for n, t in train.inputs.items()}, config)
             batch = Batch(inputs, train.label[rows], train.weight[rows])
             self.optimizer.zero_grad(set_to_none=True)
-            loss = experiment.loss(experiment.forward(self.model, inputs, config), batch, config)
+            with HashedDropout(noise, lane.steps):
+                output = experiment.forward(self.model, inputs, config)
+            loss = experiment.loss(output, batch, config)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+            lane.steps += 1
             total += loss.detach() * len(rows)
         return float(total) / len(order)
 
-    def evaluate(self, train_loss: float, epoch: int, history: History, keep: Keep) -> None:
-        """Score validation (and test, blind) after ``epoch`` and record what the policy keeps."""
-        result = score(self.model, self.experiment, self.validation, self.cell.config)
-        if not (math.isfinite(train_loss) and math.isfinite(result.loss) and np.isfinite(result.logits).all()):
-            raise CellFailure(f"the loss or a score is not finite at epoch {epoch} (training loss {train_loss:.4g})")
-        history.record(epoch, train_loss, result.loss, result.accuracy)
-        weights, scores = keep.wanted_weights(history.epochs), keep.wanted_scores(history.epochs)
-        if epoch in weights:
-            history.weights[epoch] = {n: t.detach().cpu().numpy().copy() for n, t in self.model.state_dict().items()}
-        if scores is None or epoch in scores:
-            blind = score(self.model, self.experiment, self.test, self.cell.config)
-            history.scored[epoch] = (result.logits, blind.logits)
-        _drop(history.weights, weights)
-        if scores is not None:
-            _drop(history.scored, scores)
 
-
-def _drop(kept: dict[int, Any], wanted: frozenset[int]) -> None:
-    """Forget the epochs that no later choice can want."""
-    for stale in [e for e in kept if e not in wanted]:
-        del kept[stale]
+def build_model(lane: Lane, experiment: Experiment, study_seed: int) -> nn.Module:
+    """The cell's network with its own initial parameters, in its precision, on its device."""
+    torch.manual_seed(torch_seed(lane.cell, study_seed, "initialisation"))
+    return experiment.model(lane.cell.config).to(lane.events.device, lane.events.dtype)

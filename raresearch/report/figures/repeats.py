@@ -74,7 +74,7 @@ def _once(axes: Any) -> tuple[list[Any], list[str]]:
 
 def _caption(results: Results) -> str:
     folds = "fold of a repeat" if results.folds > 1 else "repeat"
-    shared = len({row["validation_events"] for row in results.reader.cells.values() if row["state"] == "done"}) == 1
+    shared = len({results.reader.cells[c.key]["validation_events"] for c in results.cells if c.state == "done"}) == 1
     together = " All trainings see the same validation events, so their errors move together." if shared else ""
     return (
         f"{sentence(pretty(results.objective.name))} on validation of every done {folds}. Intervals come from the finite "

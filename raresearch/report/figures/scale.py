@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from raresearch.types import Array
 
-EDGE = 0.02
+EDGE = 0.05
 TICKS = {
     "$10^{-9}$": 1e-9,
     "$10^{-6}$": 1e-6,
@@ -20,7 +20,6 @@ TICKS = {
     "0.5": 0.5,
     "0.9": 0.9,
     "0.99": 0.99,
-    "0.999": 0.999,
     "$1-10^{-4}$": 1 - 1e-4,
     "$1-10^{-6}$": 1 - 1e-6,
     "$1-10^{-9}$": 1 - 1e-9,
@@ -37,7 +36,7 @@ class ScoreAxis:
 
     @classmethod
     def of(cls, scores: Array, threshold: float | None) -> ScoreAxis:
-        """Logit where the threshold lies within 2 % of an end: on a linear axis nobody would see what happens there.
+        """Logit where the threshold lies within 5 % of an end: on a linear axis nobody would see what happens there.
 
         Its ends leave out at most 0.1 % of the events at either side, which are drawn in the outermost bins.
         """

@@ -1,0 +1,169 @@
+"""Greedy selection on the rejection at fixed acceptance, exact but without looking at most events of most candidates.
+
+A candidate's rejection is 1 - c/N_b, with c the background at or above t, the (L+1)-th lowest signal sum; L signal events
+may be lost. Two counts on few events bound c from below:
+
+* where at least L+1 of SOME signal events lie at or below τ, t is at most τ;
+* then c is at least the number of SOME background events at or above τ.
+
+The signal events are those that score lowest, the background events those that score highest: between them lies the
+threshold. τ is found for each candidate by bisection around the one of the step before. Candidates are then evaluated exactly in the order of
+their bounds until the next bound cannot win. Any choice of events and of τ gives the same answer, only later or sooner.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raresearch.ensembles.forward import Pick, threaded
+from raresearch.metrics.working_points import ROUNDING
+from raresearch.types import Array
+
+ROWS = 128  # candidates that one thread handles at once: their few events fit a core's cache
+ROUNDS = 5  # bisections of τ; each tightens the bound twofold at the cost of one comparison a signal event
+FIRST_MOVE = 0.02  # of τ, on the scale of scores
+BATCH = 16  # exact evaluations between two looks at the next bound
+
+
+@dataclass
+class _Subset:
+    """The few events. ``signal``, ``background``: event numbers; ``low`` (M, A), ``high`` (M, B) float32: what candidates add there.
+
+    ``shift`` (M,): how much a candidate moves the threshold, from the step before. ``peak``: the largest of
+    ``low`` and ``high``, for rounding.
+    """
+
+    signal: Array
+    background: Array
+    low: Array
+    high: Array
+    shift: Array
+    peak: float
+    age: int = 0
+    exact: int = 0
+
+
+@dataclass
+class RejectionEngine:
+    """An `Engine` for `Rejection` of events of equal weight within each class; the same picks as `FomEngine`'s.
+
+    ``parts`` (M, N): what candidates add to a sum, float32 or float64. ``floor`` as in `FomEngine`.
+    """
+
+    parts: Array
+    label: Array
+    acceptance: float = 0.9
+    floor: int = 0
+    signal: Array = field(init=False)
+    background: Array = field(init=False)
+    lost: int = field(init=False)
+    evaluated: int = field(init=False, default=0)
+    _subset: _Subset | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.signal, self.background = np.flatnonzero(self.label == 1), np.flatnonzero(self.label == 0)
+        # The same rounding as the figure of merit's: 0.9 of 10 events is 9, not 10.
+        kept = math.ceil(self.acceptance * (1 - ROUNDING) * len(self.signal))
+        self.lost = len(self.signal) - max(kept, 1)
+        step = max(1, len(self.parts) // 256)
+        self._typical = self.parts[::step].mean(axis=0, dtype=np.float64)
+
+    def scores(self, candidate: int) -> Array:
+        return np.asarray(self.parts[candidate], dtype=np.float64)
+
+    def best(self, total_N: Array, size: int, among: Array) -> Pick | None:
+        subset = self._events(total_N, size)
+        bounds, highest = self._bounds(subset, total_N, among)
+        sums = total_N[self.signal], total_N[self.background]
+        order = np.argsort(bounds, kind="stable")  # of equal bounds the lowest number comes first
+        winner, fewest, before = -1, len(self.background) + 1, self.evaluated
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            # A bound that equals the best count can still win by its lower number.
+            batch = batch[(bounds[batch] < fewest) | ((bounds[batch] == fewest) & (among[batch] < winner))]
+            if not len(batch):
+                if bounds[order[start]] > fewest:
+                    break
+                continue
+            counts = threaded(lambda place: self._passes(sums, size, int(among[place]), float(highest[place])), batch)
+            self.evaluated += len(batch)
+            for place, count in zip(batch, counts, strict=True):
+                candidate = int(among[place])
+                if count >= self.floor and (count < fewest or (count == fewest and candidate < winner)):
+                    winner, fewest = candidate, count
+        subset.age, subset.exact = subset.age + 1, self.evaluated - before
+        return None if winner < 0 else Pick(winner, 1.0 - fewest / len(self.background))
+
+    def _passes(self, sums: tuple[Array, Array], size: int, candidate: int, highest: float) -> int:
+        """Background at or above the threshold, exactly. ``highest``: the threshold's sum is not above it."""
+        part = self.parts[candidate]
+        signal, background = sums[0] + part[self.signal], sums[1] + part[self.background]
+        low = signal[signal <= highest]
+        threshold = np.partition(low, self.lost)[self.lost]
+        # The figure of merit compares means; a division may make equal what was not, never turn an order around.
+        near = background[background >= threshold - 1e-9 * abs(threshold)]
+        return int(np.count_nonzero(near / (size + 1) >= threshold / (size + 1)))
+
+    def _events(self, total_N: Array, size: int) -> _Subset:
+        """The few events for this step; chosen anew where the last step's left too many candidates open."""
+        old = self._subset
+        if old is None or (old.exact > 3 * BATCH and old.age >= 2) or (old.age == 1 and old.exact > BATCH):
+            self._subset = self._choose_events(total_N + self._typical, size)
+        assert self._subset is not None  # noqa: S101 (for the type checker)
+        return self._subset
+
+    def _choose_events(self, expected_N: Array, size: int) -> _Subset:
+        s, b = expected_N[self.signal], expected_N[self.background]
+        spread = 1.0 + 3.0 / (1 + size)  # the fewer members, the further a candidate carries events past the threshold
+        n_low = min(len(s), self.lost + 1 + max(200, int(0.4 * spread * self.lost)))
+        lowest = np.argsort(s, kind="stable")[:n_low]
+        passing = int(np.count_nonzero(b >= s[lowest[self.lost]]))
+        n_high = min(len(b), int(1.5 * spread * passing) + 200)
+        highest = np.argsort(-b, kind="stable")[:n_high]
+        signal, background = self.signal[lowest], self.background[highest]
+
+        def gather(rows: slice) -> tuple[Array, Array]:
+            part = self.parts[rows]
+            return part[:, signal].astype(np.float32), part[:, background].astype(np.float32)
+
+        chunks = threaded(gather, [slice(start, start + ROWS) for start in range(0, len(self.parts), ROWS)])
+        low, high = (np.concatenate([c[i] for c in chunks]) for i in (0, 1))
+        peak = max(float(np.abs(a).max(initial=0.0)) for a in (low, high))
+        return _Subset(signal, background, low, high, np.zeros(len(low), dtype=np.float32), peak)
+
+    def _bounds(self, subset: _Subset, total_N: Array, among: Array) -> tuple[Array, Array]:
+        """(K,) lower bounds on the background that passes, and (K,) upper bounds on the threshold's sum."""
+        low_total, high_total = total_N[subset.signal], total_N[subset.background]
+        centre = np.float32(np.partition(low_total, self.lost)[self.lost])
+        # Half an ulp for each of the two roundings to float32 and for their sum, with as much again to spare.
+        slack = np.float32(4 * np.finfo(np.float32).eps * (np.abs(total_N).max(initial=0.0) + subset.peak))
+        low_total, high_total = low_total.astype(np.float32), high_total.astype(np.float32)
+
+        def bound(rows: Array) -> tuple[Array, Array]:
+            sums = subset.low[rows] + low_total
+            tau = self._bisect(sums, centre + subset.shift[rows]) if subset.age else self._exact(sums)
+            subset.shift[rows] = tau - centre  # a better guess for the next step
+            passing = np.count_nonzero(subset.high[rows] + high_total >= (tau + slack)[:, None], axis=1)
+            return passing, tau.astype(np.float64) + float(slack)
+
+        found = threaded(bound, [among[start : start + ROWS] for start in range(0, len(among), ROWS)])
+        return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+    def _exact(self, sums_KA: Array) -> Array:
+        """(K,) the least values at or below which at least L+1 of each row lie: ten times dearer than a bisection."""
+        least: Array = np.partition(sums_KA, self.lost, axis=1)[:, self.lost]
+        return least
+
+    def _bisect(self, sums_KA: Array, guess_K: Array) -> Array:
+        """(K,) values at or below which at least L+1 of each row lie; close to the least such value, if the guess is good."""
+        valid = sums_KA.max(axis=1)
+        tried, step = guess_K.astype(np.float32), np.float32(FIRST_MOVE)
+        for _ in range(ROUNDS):
+            enough = np.count_nonzero(sums_KA <= tried[:, None], axis=1) > self.lost
+            valid = np.where(enough, np.minimum(valid, tried), valid)
+            tried = np.where(enough, tried - step, tried + step)
+            step = step / 2
+        return valid
