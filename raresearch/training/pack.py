@@ -1,0 +1,241 @@
+"""A pack of cells trained to their stops, some at a time: members that stop leave, cells that wait take their places.
+
+Legend: M members that train at the same time (the pack's width).
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from raresearch.errors import CellFailure, UserError
+from raresearch.experiment import Experiment
+from raresearch.store.records import CellRecord
+from raresearch.training.arrays import FoldData
+from raresearch.training.kernels import Kernel, Stack, choose
+from raresearch.training.lanes import FoldTensors, Lane
+from raresearch.training.policy import Keep
+from raresearch.training.scoring import judged, logits_of
+from raresearch.training.seeding import own_randomness
+from raresearch.training.single import Alone, Report, build_model
+from raresearch.training.width import best_width
+from raresearch.types import Cell, Outcome
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all packs of a worker share. ``land`` takes records as they come; ``data`` gives a cell's fold.
+
+    ``memory``: bytes that networks and recorded scores may take; ``width``: most members at a time, None for no limit.
+    """
+
+    experiment: Experiment
+    study_seed: int
+    keep: Keep
+    data: Callable[[Cell], FoldData]
+    land: Callable[[Sequence[CellRecord]], None]
+    report: Report
+    memory: int
+    device: torch.device = torch.device("cpu")
+    width: int | None = None
+
+
+def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence[Cell]] | None = None) -> None:
+    """Train ``cells`` and land a record for each, done or failed, as they finish.
+
+    ``shorter``: key → cells that differ from that one by smaller budgets only; theirs are read off its training. Raises
+    `UserError` where the input is wrong, `MemoryError` where not even one network fits.
+    """
+    with own_randomness():
+        _Pack(work, deque(cells), shorter or {}).run()
+
+
+@dataclass
+class _Pack:
+    """Cells that wait and members under way."""
+
+    work: Work
+    waiting: deque[Cell]
+    shorter: Mapping[str, Sequence[Cell]]
+    known: dict[object, Kernel] = field(default_factory=dict)
+    events: dict[tuple[object, ...], FoldTensors] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    most: int | None = None  # lowered when memory runs out
+
+    def run(self) -> None:
+        """Until no cell waits: take the first one and all that can train with it."""
+        while self.waiting:
+            first = self._next()
+            if first is None:
+                continue
+            lane, model = first
+            kernel = choose(self.work.experiment, lane, model, self.work.study_seed, self.known)
+            if kernel.make is None:
+                self._alone(lane)
+            else:
+                self._together(kernel, lane, model)
+
+    # -- members
+
+    def _next(self) -> tuple[Lane, nn.Module] | None:
+        """The next waiting cell with its network; None where the network could not be made, which fails the cell."""
+        cell = self.waiting.popleft()
+        try:
+            lane = Lane.of(cell, self._events(cell), self.work.study_seed)
+            return lane, build_model(lane, self.work.experiment, self.work.study_seed)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # the boundary to a user's code: whatever it raises is this cell's result
+            self._fail([cell], described(error))
+            return None
+
+    def _events(self, cell: Cell) -> FoldTensors:
+        config = cell.config
+        slot = (cell.identity["data"], cell.fold, config["train.scaling"], config["train.precision"])
+        if slot not in self.events:
+            self.events[slot] = FoldTensors.of(self.work.data(cell), config, self.work.device)
+        return self.events[slot]
+
+    def _together(self, kernel: Kernel, lane: Lane, model: nn.Module) -> None:
+        """Train all waiting cells that fit ``kernel``, ``lane`` first; the others keep waiting."""
+        width = best_width(kernel.member_bytes, lane, self.work.memory, self.work.device, self.work.width)
+        width = min(width, self.most or width)
+        others: list[Cell] = []
+        stack: Stack | None = None
+        joining = [(lane, model)]
+        try:
+            while joining or (stack and stack.lanes) or self.waiting:
+                self._joining(kernel, width - (len(stack.lanes) if stack else 0), joining, others)
+                stack = _joined(kernel, stack, joining)
+                joining = []
+                if stack is None:
+                    break
+                self._epoch(stack)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or width == 1:
+                raise
+            unfinished = [each.cell for each in (stack.lanes if stack else [])] + [each.cell for each, _ in joining]
+            self.most = width // 2
+            self.waiting.extendleft(reversed([c for c in unfinished if c.key not in self.settled]))
+        self.waiting.extend(others)
+
+    def _joining(self, kernel: Kernel, places: int, joining: list[tuple[Lane, nn.Module]], others: list[Cell]) -> None:
+        """Fill ``joining`` up to ``places`` with waiting cells of the kernel's signature; the rest goes to ``others``."""
+        while self.waiting and len(joining) < places:
+            found = self._next()
+            if found is None:
+                continue
+            fits = choose(self.work.experiment, *found, self.work.study_seed, self.known).signature == kernel.signature
+            if fits:
+                joining.append(found)
+            else:
+                others.append(found[0].cell)
+
+    # -- epochs
+
+    def _epoch(self, stack: Stack) -> None:
+        """One epoch of all members; those that finish or fail leave the stack."""
+        started = time.perf_counter()
+        losses = stack.epoch()
+        outputs = stack.outputs_of("validation", range(len(stack.lanes)))
+        staying = []
+        for number, lane in enumerate(stack.lanes):
+            lane.epoch += 1
+            try:
+                self._record(stack, number, losses[number], outputs[number])
+            except CellFailure as error:
+                self._fail([lane.cell, *self._open_shorter(lane)], str(error))
+                continue
+            self.work.report(lane.cell, lane.epoch)
+            if not lane.finished:
+                staying.append(number)
+        seconds = (time.perf_counter() - started) / len(stack.lanes)
+        for lane in stack.lanes:
+            lane.seconds += seconds
+        self._land([lane for lane in stack.lanes if lane.cell.key not in self.settled])
+        if len(staying) < len(stack.lanes):
+            stack.keep(staying) if staying else stack.lanes.clear()
+
+    def _record(self, stack: Stack, number: int, loss: float, output: torch.Tensor) -> None:
+        lane, experiment = stack.lanes[number], self.work.experiment
+        config = lane.cell.config
+        lane.history.add(
+            loss,
+            judged(experiment, output, lane.events.validation, config),
+            self.work.keep,
+            snapshot=lambda: stack.snapshot(number),
+            blind=lambda: logits_of(experiment, stack.outputs_of("test", [number])[0], config),
+        )
+
+    def _alone(self, lane: Lane) -> None:
+        """Train one cell by the loop for networks that cannot be stacked."""
+        work, cell = self.work, lane.cell
+        try:
+            training = Alone.begin(lane, work.experiment, work.study_seed)
+            while not lane.finished:
+                training.advance(work.keep)
+                work.report(cell, lane.epoch)
+                self._land([lane])
+        except CellFailure as error:
+            self._fail([cell, *self._open_shorter(lane)], str(error))
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # the boundary to a user's code, as above
+            self._fail([cell, *self._open_shorter(lane)], described(error))
+
+    # -- records
+
+    def _open_shorter(self, lane: Lane) -> list[Cell]:
+        return [c for c in self.shorter.get(lane.cell.key, ()) if c.key not in self.settled]
+
+    def _land(self, lanes: Iterable[Lane]) -> None:
+        """Land what is complete: finished cells, and those of a smaller budget that is now spent."""
+        records = []
+        for lane in lanes:
+            done = [c for c in self._open_shorter(lane) if lane.finished or c.epochs <= lane.epoch]
+            # Nothing was spent on a cell that is read off another's training.
+            records += [lane.history.record(c, lane.events.data, lane.events.scaling, 0.0) for c in done]
+            if lane.finished:
+                records.append(lane.history.record(lane.cell, lane.events.data, lane.events.scaling, lane.seconds))
+        self._settle(records)
+
+    def _fail(self, cells: Sequence[Cell], reason: str) -> None:
+        text = " ".join(reason.split())[:500]
+        self._settle([CellRecord(c, Outcome(c.key, "failed", error=text)) for c in cells])
+
+    def _settle(self, records: Sequence[CellRecord]) -> None:
+        if records:
+            self.settled |= {r.cell.key for r in records}
+            self.work.land(records)
+
+
+def _joined(kernel: Kernel, stack: Stack | None, joining: Sequence[tuple[Lane, nn.Module]]) -> Stack | None:
+    """``stack`` with new members; a new one where there is none or it is empty; None where there is nobody."""
+    lanes, models = [lane for lane, _ in joining], [model for _, model in joining]
+    if stack is not None and stack.lanes:
+        if lanes:
+            stack.add(lanes, models)
+        return stack
+    return kernel.make(lanes, models) if lanes and kernel.make else None
+
+
+def described(error: Exception) -> str:
+    """What a user's code raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is a lack of memory, on the host or on a GPU (torch raises RuntimeError for the host's)."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return "can't allocate memory" in text or "not enough memory" in text

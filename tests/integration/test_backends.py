@@ -1,0 +1,57 @@
+"""The same study on `local` and on `ray_tune`, with one and with two workers, gives bit-identical cells."""
+
+import os
+
+import pytest
+import ray
+
+import raresearch as rs
+from raresearch.execution.ray_session import ray_session
+
+STUDY = """
+study: backends
+experiment: toy
+seed: 11
+fixed: {data.events: 1500, train.epochs: 5, train.batch_size: 32, train.scaling: standard, model.dropout: 0.1, data.block: 300}
+space:
+  model.hidden: {choice: {A: [8], B: [16, 8]}}
+repeats: 3
+objective: roc_auc
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_session(None, 2):
+        yield
+
+
+def landed(study):
+    cells = study.cells().drop_columns(["seconds", "worker", "landing"]).to_pylist()
+    scores = {}
+    for row in study.cells().to_pylist():
+        for events in (row["validation_events"], row["test_events"]):
+            keys, epochs, matrix = study.store.scores(row["landing"], events)
+            scores[row["cell"], events] = (epochs[keys == row["cell"]].tolist(), matrix[keys == row["cell"]].tobytes())
+    return cells, study.epochs().to_pylist(), scores
+
+
+@pytest.mark.slow
+def test_backends_and_workers_do_not_change_a_bit(tmp_path, cluster):
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    runs = {}
+    for name, sets in {
+        "local": ["execution.backend=local"],
+        "one": ["execution.backend=ray_tune", "execution.workers=1"],
+        "two": ["execution.backend=ray_tune", "execution.workers=2"],
+    }.items():
+        runs[name] = rs.run(path, out=tmp_path / name, sets=sets)
+        assert runs[name].done() == 6
+    reference = landed(runs["local"])
+    assert landed(runs["one"]) == reference
+    assert landed(runs["two"]) == reference
+    workers = {row["worker"].split(":")[1] for row in runs["two"].cells().to_pylist()}
+    assert len(workers) == 2, "two processes shared the work"
+    assert str(os.getpid()) not in workers, "and neither was the driver"
+    assert ray.is_initialized(), "a session that somebody else began stays"
