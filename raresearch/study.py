@@ -17,11 +17,15 @@ from raresearch.ensembles.evaluation import ScoreReader, config_score, epoch_tab
 from raresearch.execution.base import Waiting
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.planner import ShapeOf, by_names, plan_packs
 from raresearch.searchers.base import Searcher
 from raresearch.spec import StudySpec
 from raresearch.store.records import CellRecord, parse_config
 from raresearch.store.store import Store
 from raresearch.types import Cell, Config, Outcome, Pack, Value, config_id
+
+FREE = ("grid", "random")  # searchers whose proposals do not depend on scores
+AHEAD = 20_000  # cells that are planned at once
 
 
 def make_cells(spec: StudySpec, experiment: Experiment, config: Config, fingerprint: str) -> tuple[Cell, ...]:
@@ -35,11 +39,6 @@ def make_cells(spec: StudySpec, experiment: Experiment, config: Config, fingerpr
     }
     epochs = int(config["train.epochs"])  # type: ignore[arg-type]
     return tuple(Cell(config, fold, seed, epochs, identity) for seed in range(spec.repeats) for fold in range(spec.folds))
-
-
-def plan_packs(cells: Sequence[Cell]) -> list[Pack]:
-    """Cells → packs. Today each cell is a pack of its own."""
-    return [Pack((cell,), "one cell at a time") for cell in cells]
 
 
 @dataclass
@@ -75,6 +74,8 @@ class Study:
     on_change: Callable[[Counts], None] = lambda counts: None
     retry_failed: bool = False
     total_configs: int | None = None
+    workers: int = 1
+    shape_of: ShapeOf = by_names
     _queue: deque[Pack] = field(default_factory=deque)
     _open: dict[str, _Open] = field(default_factory=dict)
     _running: int = 0
@@ -100,36 +101,48 @@ class Study:
                 self._tell(point, cells)
             else:
                 half_done.append((point, cells))
-        for point, cells in half_done:
-            self._add(point, cells)
+        self._queue.extend(self._plan([c for point, cells in half_done for c in self._add(point, cells)]))
         self.on_change(self.counts())
 
     def next_pack(self) -> Pack | Waiting | None:
         """The next pack for an executor (see `Source`)."""
-        while not self._queue and not self._asked_all:
-            point = self.searcher.ask()
-            if point is None:
-                self._asked_all = True
-            else:
-                self._propose(point)
+        if not self._queue:
+            self._queue.extend(self._plan(self._propose()))
         if self._queue:
             self._running += len(self._queue[0].cells)
             return self._queue.popleft()
         return Waiting() if self._running else None
 
-    def _propose(self, point: Config) -> None:
+    def _propose(self) -> list[Cell]:
+        """Cells of what the searcher proposes next: one config that has any, or, where proposals do not wait for scores,
+        all there are, so that cells of several configs may share a pack."""
+        cells: list[Cell] = []
+        while not self._asked_all and (not cells or (self.spec.searcher.name in FREE and len(cells) < AHEAD)):
+            point = self.searcher.ask()
+            if point is None:
+                self._asked_all = True
+            else:
+                cells += self._proposed(point)
+        return cells
+
+    def _proposed(self, point: Config) -> list[Cell]:
+        """The cells of ``point`` that must be trained."""
         config = self.spec.config(point, self.experiment)
         if config_id(config) in self._open:
-            return  # a half-finished config of an earlier run, queued already
+            return []  # a half-finished config of an earlier run, queued already
         cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))
         if all(c.key in self._outcomes for c in cells):
             self._tell(point, cells)
-        else:
-            self._add(point, cells)
+            return []
+        return self._add(point, cells)
 
-    def _add(self, point: Config, cells: tuple[Cell, ...]) -> None:
+    def _add(self, point: Config, cells: tuple[Cell, ...]) -> list[Cell]:
+        """Open the config of ``cells``; those of them that are not in."""
         self._open[config_id(cells[0].config)] = _Open(point, cells)
-        self._queue.extend(plan_packs([c for c in cells if c.key not in self._outcomes]))
+        return [c for c in cells if c.key not in self._outcomes]
+
+    def _plan(self, cells: Sequence[Cell]) -> list[Pack]:
+        return plan_packs(cells, self.workers, self.shape_of)
 
     def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         """A pack has landed (see `Source`)."""
@@ -150,7 +163,7 @@ class Study:
                 outcome = Outcome(cell.key, "failed", error=f"{reason}, {self._crashes[cell.key]} times")
                 self.store.land([CellRecord(cell, outcome)])
                 settled.append(outcome)
-        self._queue.extendleft(plan_packs(again))
+        self._queue.extendleft(self._plan(again))
         self._settle(settled, pack)
 
     def _settle(self, outcomes: Sequence[Outcome], pack: Pack) -> None:

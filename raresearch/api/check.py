@@ -14,8 +14,9 @@ from typing import Any
 from raresearch.api.parts import Parts, build_parts
 from raresearch.api.run import Datasets
 from raresearch.experiment import parameters
+from raresearch.planner import plan_packs
 from raresearch.spec import StudySpec, load
-from raresearch.study import make_cells, plan_packs
+from raresearch.study import make_cells
 from raresearch.training.arrays import fold_data
 from raresearch.training.policy import Keep
 from raresearch.types import Cell, Config

@@ -145,7 +145,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
 def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, retry_failed: bool) -> OpenStudy:
     datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing)
     study = _study(spec, parts, folder, datasets, progress, retry_failed)
-    context = _context(spec, parts, folder, Handles(datasets))
+    context = _context(spec, parts, folder, Handles(datasets), workers=1)
     return _finish(study, LocalExecutor(context, progress.epoch))
 
 
@@ -163,8 +163,9 @@ def _run_on_ray(
         datasets = Datasets(spec, parts, folder / "datasets", "ray", progress.preparing)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
         handles = share(datasets.loaded, (folder / "datasets").resolve())
-        context = _context(spec, parts, folder, handles)
         workers = worker_count(execution.workers, cpus, execution.cpus)
+        context = _context(spec, parts, folder, handles, workers)
+        study.workers = workers
         return _finish(study, RayTuneExecutor(context, workers, execution.cpus, execution.gpus))
 
 
@@ -190,11 +191,13 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
     )
 
 
-def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles) -> WorkContext:
+def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, workers: int) -> WorkContext:
     rules: dict[str, KeepRule | None] = {"kept": KeptByRule(parts.rule), "best": best_so_far, "none": None}
     everything = spec.keep.scores == "all"
     keep = Keep(scores=None if everything else rules[spec.keep.scores], weights=rules[spec.keep.weights], all_scores=everything)
-    return WorkContext(folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep)
+    return WorkContext(
+        folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep, workers=workers, gpus=spec.execution.gpus
+    )
 
 
 def _finish(study: Study, executor: Executor) -> OpenStudy:

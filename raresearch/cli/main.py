@@ -26,6 +26,8 @@ class _Lazy(click.Group):
         "select": "choose",
         "unseal": "choose",
         "report": "choose",
+        "export": "deploy",
+        "predict": "deploy",
         "init": "start",
         "simulate": "events",
         "ingest": "events",

@@ -74,7 +74,9 @@ def whole(place: str, value: object, least: int = 1, optional: bool = False) -> 
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SpecError(place, f"{value!r} given, a whole number of at least {least} is needed", f"for example {place}: {least}")
+        raise SpecError(
+            place, f"{value!r} given, a whole number of at least {least} is needed", f"for example {place}: {least}"
+        )
 
 
 def member(epochs: EpochTable, row: int, weight: float = 1.0) -> Member:

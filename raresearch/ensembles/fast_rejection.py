@@ -7,8 +7,9 @@ may be lost. Two counts on few events bound c from below:
 * then c is at least the number of SOME background events at or above τ.
 
 The signal events are those that score lowest, the background events those that score highest: between them lies the
-threshold. τ is found for each candidate by bisection around the one of the step before. Candidates are then evaluated exactly in the order of
-their bounds until the next bound cannot win. Any choice of events and of τ gives the same answer, only later or sooner.
+threshold. τ is found for each candidate by bisection around the one of the step before. Candidates are then evaluated
+exactly in the order of their bounds until the next bound cannot win. Any choice of events and of τ gives the same answer,
+only later or sooner.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raresearch.ensembles.forward import Pick, threaded
+from raresearch.ensembles.forward import Pick
 from raresearch.metrics.working_points import ROUNDING
 from raresearch.types import Array
 
-ROWS = 128  # candidates that one thread handles at once: their few events fit a core's cache
-ROUNDS, FRESH_ROUNDS = 5, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
+ROWS = 128  # candidates handled at once: their few events fit a core's cache
+ROUNDS, FRESH_ROUNDS = 7, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
 MOVE, FRESH_MOVE = 0.02, 0.5  # first move of τ, in units of what a candidate can add
-MANY = 192  # exact evaluations in a step that cost more than choosing the few events anew
+MANY = 128  # exact evaluations in a step that cost more than choosing the few events anew
 BATCH = 16  # exact evaluations between two looks at the next bound
 
 
@@ -51,13 +52,15 @@ class _Subset:
 class RejectionEngine:
     """An `Engine` for `Rejection` of events of equal weight within each class; the same picks as `FomEngine`'s.
 
-    ``parts`` (M, N): what candidates add to a sum, float32 or float64. ``floor`` as in `FomEngine`.
+    ``parts`` (M, N): what candidates add to a sum, float32 or float64. ``floor`` as in `FomEngine`. ``span``: between which
+    values all of ``parts`` lie.
     """
 
     parts: Array
     label: Array
     acceptance: float = 0.9
     floor: int = 0
+    span: tuple[float, float] = (0.0, 1.0)
     signal: Array = field(init=False)
     background: Array = field(init=False)
     lost: int = field(init=False)
@@ -78,7 +81,7 @@ class RejectionEngine:
     def best(self, total_N: Array, size: int, among: Array) -> Pick | None:
         subset = self._events(total_N, size)
         bounds, highest = self._bounds(subset, total_N, among)
-        sums = total_N[self.signal], total_N[self.background]
+        near = self._near(total_N)
         order = np.argsort(bounds, kind="stable")  # of equal bounds the lowest number comes first
         winner, fewest, before = -1, len(self.background) + 1, self.evaluated
         for start in range(0, len(order), BATCH):
@@ -89,7 +92,7 @@ class RejectionEngine:
                 if bounds[order[start]] > fewest:
                     break
                 continue
-            counts = threaded(lambda place: self._passes(sums, size, int(among[place]), float(highest[place])), batch)
+            counts = [self._passes(total_N, near, size, int(among[place]), float(highest[place])) for place in batch]
             self.evaluated += len(batch)
             for place, count in zip(batch, counts, strict=True):
                 candidate = int(among[place])
@@ -98,22 +101,31 @@ class RejectionEngine:
         subset.age, subset.exact = subset.age + 1, self.evaluated - before
         return None if winner < 0 else Pick(winner, 1.0 - fewest / len(self.background))
 
-    def _passes(self, sums: tuple[Array, Array], size: int, candidate: int, highest: float) -> int:
+    def _near(self, total_N: Array) -> tuple[Array, Array]:
+        """Signal and background that any candidate can carry past the threshold: all others stay on their side.
+
+        What is added lies in ``span``, so the threshold moves by no less and no more than that.
+        """
+        least, most = self.span
+        sums = total_N[self.signal]
+        threshold = np.partition(sums, self.lost)[self.lost]
+        reach = (most - least) * (1 + 1e-9) + 1e-9 * abs(threshold)
+        return self.signal[sums <= threshold + reach], self.background[total_N[self.background] >= threshold - reach]
+
+    def _passes(self, total_N: Array, near: tuple[Array, Array], size: int, candidate: int, highest: float) -> int:
         """Background at or above the threshold, exactly. ``highest``: the threshold's sum is not above it."""
         part = self.parts[candidate]
-        signal, background = sums[0] + part[self.signal], sums[1] + part[self.background]
+        signal, background = (np.take(total_N, rows) + np.take(part, rows) for rows in near)
         low = signal[signal <= highest]
         threshold = np.partition(low, self.lost)[self.lost]
         # The figure of merit compares means; a division may make equal what was not, never turn an order around.
-        near = background[background >= threshold - 1e-9 * abs(threshold)]
-        return int(np.count_nonzero(near / (size + 1) >= threshold / (size + 1)))
+        open_ = background[background >= threshold - 1e-9 * abs(threshold)]
+        return int(np.count_nonzero(open_ / (size + 1) >= threshold / (size + 1)))
 
     def _events(self, total_N: Array, size: int) -> _Subset:
         """The few events for this step; chosen anew where the last step's left too many candidates open."""
-        old = self._subset
-        if old is None or old.exact > MANY:
+        if self._subset is None or self._subset.exact > MANY:
             self._subset = self._choose_events(total_N + self._typical, size)
-        assert self._subset is not None  # noqa: S101 (for the type checker)
         return self._subset
 
     def _choose_events(self, expected_N: Array, size: int) -> _Subset:
@@ -130,7 +142,7 @@ class RejectionEngine:
             part = self.parts[rows]
             return _padded(_columns(part, signal), 0.0), _padded(_columns(part, background), 0.0)
 
-        chunks = threaded(gather, [slice(start, start + ROWS) for start in range(0, len(self.parts), ROWS)])
+        chunks = [gather(slice(start, start + ROWS)) for start in range(0, len(self.parts), ROWS)]
         low, high = (np.concatenate([c[i] for c in chunks]) for i in (0, 1))
         peak = max(float(np.abs(a).max(initial=0.0)) for a in (low, high))
         return _Subset(signal, background, low, high, np.zeros(len(low), dtype=np.float32), peak)
@@ -150,7 +162,8 @@ class RejectionEngine:
             passing = count(subset.high[rows] + high_total >= (tau + slack)[:, None])
             return passing, tau.astype(np.float64) + float(slack)
 
-        found = threaded(bound, [_run(among[start : start + ROWS]) for start in range(0, len(among), ROWS)])
+        # One thread: these operations last microseconds, and handing the interpreter's lock over costs more than it gains.
+        found = [bound(_run(among[start : start + ROWS])) for start in range(0, len(among), ROWS)]
         return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
     def _bisect(self, sums_KA: Array, guess_K: Array, subset: _Subset) -> Array:

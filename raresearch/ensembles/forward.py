@@ -19,7 +19,8 @@ from raresearch.metrics.base import FigureOfMerit
 from raresearch.metrics.sample import kish
 from raresearch.types import Array
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 #: NumPy leaves the interpreter's lock in sorting and arithmetic; more threads than this only share the memory's bandwidth
 THREADS = min(2, os.cpu_count() or 1)
 #: scores that one call to a figure of merit gets: its temporaries then fit a core's cache
@@ -106,7 +107,7 @@ class FomEngine:
             mean = (total_N + self.parts[rows]) / (size + 1)
             return sign * self.fom.values(self.finish(mean), self.label, self.weight)
 
-        values = np.concatenate(threaded(evaluate, blocks(among, len(total_N))))
+        values: Array = np.concatenate(threaded(evaluate, blocks(among, len(total_N))))
         # NaN is never best.
         for place in np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable"):
             if self._enough((total_N + self.parts[among[place]]) / (size + 1)):

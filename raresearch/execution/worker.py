@@ -1,23 +1,27 @@
-"""What a worker does with a pack: lease, train, land, for one cell after another."""
+"""What a worker does with a pack: lease its cells, train them, land them as they finish."""
 
 from __future__ import annotations
 
 import os
 import socket
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from raresearch.errors import CellFailure, UserError
 from raresearch.experiment import Experiment
+from raresearch.planner import shorter_budgets
 from raresearch.store.lease import lease
 from raresearch.store.records import CellRecord
 from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
 from raresearch.types import Cell, Outcome, Pack
+
+LAND_SECONDS, LAND_BYTES = 10.0, 256 << 20  # what a killed worker may lose, and what waiting records may hold in memory
+MEMORY_SHARE = 0.5  # of what is free: the rest is for the other processes, the page cache and what was not foreseen
 
 Report: TypeAlias = Callable[[Cell, int], None]
 
@@ -39,41 +43,76 @@ class WorkContext:
     study_seed: int
     folds: int
     keep: Keep
+    workers: int = 1
+    gpus: float = 0
 
 
 def run_pack(context: WorkContext, pack: Pack, report: Report) -> list[Outcome]:
     """Train what of ``pack`` has not landed yet, land it, and say what became of every cell, in the pack's order."""
     store = Store(context.store)
-    return [_one(context, store, cell, report) for cell in pack.cells]
+    with ExitStack() as leases:
+        # In the order of keys: two workers that want each other's cells would wait for ever otherwise.
+        mine = {c.key: _lease(leases, context, store, c) for c in sorted(pack.cells, key=lambda c: c.key)}
+        landing = _Landing(store)
+        todo = [c for c in pack.cells if mine[c.key]]
+        if todo:
+            _train(context, todo, landing, report)
+        landing.flush()
+    missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
+    there = store.outcomes() if missing else {}
+    return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
 
 
-def _one(context: WorkContext, store: Store, cell: Cell, report: Report) -> Outcome:
-    with lease(context.store / "leases.lock", cell.key, lambda: store.landed(cell.key)) as ours:
-        if not ours:
-            return store.outcomes()[cell.key]
-        record = replace(_train(context, cell, report), worker=f"{socket.gethostname()}:{os.getpid()}")
-        store.land([record])
-        return record.outcome
+def _lease(leases: ExitStack, context: WorkContext, store: Store, cell: Cell) -> bool:
+    """Hold the cell's lease; False where it has landed meanwhile."""
+    return leases.enter_context(lease(context.store / "leases.lock", cell.key, lambda: store.landed(cell.key)))
 
 
-def _train(context: WorkContext, cell: Cell, report: Report) -> CellRecord:
+@dataclass
+class _Landing:
+    """Records on their way into the store: some at a time, since a landing costs as much as a short training."""
+
+    store: Store
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    waiting: list[CellRecord] = field(default_factory=list)
+    landed: float = field(default_factory=time.monotonic)
+
+    def add(self, records: Sequence[CellRecord]) -> None:
+        """Take ``records``; land what waits if it is much or old."""
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        self.waiting += [replace(r, worker=worker) for r in records]
+        held = sum(matrix.nbytes for r in self.waiting for _, matrix in r.scores.values())
+        if held > LAND_BYTES or time.monotonic() - self.landed > LAND_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Land all that waits."""
+        self.store.land(self.waiting)
+        self.outcomes |= {r.cell.key: r.outcome for r in self.waiting}
+        self.waiting, self.landed = [], time.monotonic()
+
+
+def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report) -> None:
     # Imported here: a driver that only hands packs to Ray would wait seconds for torch and never use it.
-    from raresearch.training.single import train_cell
+    import torch
 
-    try:
-        data = _fold_data(context, cell)
-        return train_cell(cell, context.experiment, data, context.study_seed, context.keep, report)
-    except CellFailure as error:
-        return _failed(cell, str(error))
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # the boundary to a user's code: whatever it raises is this cell's result, not the study's end
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        return _failed(cell, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+    from raresearch.training.pack import Work, train_pack
+    from raresearch.training.width import free_memory
 
-
-def _failed(cell: Cell, reason: str) -> CellRecord:
-    return CellRecord(cell, Outcome(cell.key, "failed", error=" ".join(reason.split())[:500]))
+    asked = cells[0].config.get("train.pack", "auto")
+    work = Work(
+        experiment=context.experiment,
+        study_seed=context.study_seed,
+        keep=context.keep,
+        data=lambda cell: _fold_data(context, cell),
+        land=landing.add,
+        report=report,
+        memory=int(free_memory() * MEMORY_SHARE / context.workers),
+        device=torch.device("cuda" if context.gpus and torch.cuda.is_available() else "cpu"),
+        width=asked if isinstance(asked, int) else None,
+    )
+    longest, shorter = shorter_budgets(cells)
+    train_pack(longest, work, shorter)
 
 
 def _fold_data(context: WorkContext, cell: Cell) -> FoldData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import islice
 
 import numpy as np
@@ -29,10 +29,9 @@ class RandomSearcher:
     """
 
     def __init__(self, space: Space, configs: int, seed: int) -> None:
-        if not isinstance(configs, int) or isinstance(configs, bool) or configs < 1:
-            raise SpecError("random.configs", f"must be an integer from 1 up, not {configs!r}", "write e.g. configs: 50")
+        positive("random.configs", configs, "configs: 50")
         rng = np.random.default_rng(named_stream(seed, "searcher", "random"))
-        self._sequence = islice(_distinct(space, rng), configs)
+        self._sequence = islice(distinct(space, rng), configs)
         self._known: set[str] = set()
 
     def ask(self) -> Config | None:
@@ -46,14 +45,22 @@ class RandomSearcher:
         self._known.add(config_id(config))
 
 
-def _distinct(space: Space, rng: np.random.Generator) -> Iterator[Config]:
+def positive(place: str, number: object, example: str) -> None:
+    """Raises `SpecError` at ``place`` unless ``number`` is an integer from 1 up."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise SpecError(place, f"must be an integer from 1 up, not {number!r}", f"write e.g. {example}")
+
+
+def distinct(space: Space, rng: np.random.Generator) -> Iterator[Config]:
+    """Draws from ``space``, each config once, until the space is used up."""
     seen: set[str] = set()
-    while (config := _unseen(space, rng, seen)) is not None:
+    while (config := unseen(space, rng, seen)) is not None:
         seen.add(config_id(config))
         yield config
 
 
-def _unseen(space: Space, rng: np.random.Generator, seen: set[str]) -> Config | None:
+def unseen(space: Space, rng: np.random.Generator, seen: Set[str]) -> Config | None:
+    """A draw whose id is not in ``seen``; None where the space has none left."""
     size = space.size()
     if size is not None and len(seen) >= size:
         return None

@@ -98,7 +98,11 @@ def _is(value: Value, low: float, high: float = float("inf"), above: bool = Fals
     return isinstance(value, (int, float)) and (low < value if above else low <= value) and value < high
 
 
-_CHOICES = {"train.optimizer": ("adam", "adamw", "sgd", "rmsprop"), "train.scaling": ("none", "minmax", "standard"), "train.precision": ("float32", "float64")}
+_CHOICES = {
+    "train.optimizer": ("adam", "adamw", "sgd", "rmsprop"),
+    "train.scaling": ("none", "minmax", "standard"),
+    "train.precision": ("float32", "float64"),
+}
 _OWN_KIND = ("train.pack",)  # a number or a word: its rule below says which
 _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
     **{name: (lambda v: _is(v, 1), "at least 1") for name in ("data.events", "data.block", "train.epochs", "train.batch_size")},

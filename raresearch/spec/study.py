@@ -15,7 +15,7 @@ from raresearch.spec import overlay, reader
 from raresearch.spec.check import as_default, check_study
 from raresearch.spec.nodes import Node, dump, read_yaml, wrap
 from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec, Statistic
-from raresearch.types import Config, digest
+from raresearch.types import MOOT, Config, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,13 @@ class StudySpec:
         """Digest of all that decides which numbers come out.
 
         In: experiment, seed, fixed values, space, searcher, folds, split, repeats, objective, statistic and selection (these
-        four make the score that a searcher hears). Out: the study's name; `execution`, because random streams do not
+        four make the score that a searcher hears). Out: `train.pack`; the study's name; `execution`, because random streams do not
         depend on scheduling or machines; `keep`, because it decides what stays on disk and not its value; and
         `figures_of_merit`, which are computed from the store afterwards. The experiment's version is the store's to add.
         """
         content = self.to_json()
         deciding = {key: content[key] for key in _DECIDING}
+        deciding["fixed"] = {name: value for name, value in content["fixed"].items() if name not in MOOT}
         axes = sorted(self.space.to_json()["axes"], key=lambda axis: str(axis["name"]))
         return digest({**deciding, "space": axes})
 

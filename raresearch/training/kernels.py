@@ -6,6 +6,7 @@ in a pack of one or of a hundred runs the same arithmetic, and the store's promi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,24 +18,10 @@ from raresearch.errors import UserError
 from raresearch.experiment import Batch, Experiment
 from raresearch.training.lanes import Lane, SplitName
 from raresearch.training.layers import read_layers
+from raresearch.training.mixed import MIXED
 from raresearch.training.mlp import MlpStack
-from raresearch.training.vmapped import VmappedStack
+from raresearch.training.vmapped import SCORED, VmappedStack
 from raresearch.types import Array
-
-#: names in which the members of any pack may differ; a pack of perceptrons may differ in all that changes no layer
-MIXED = frozenset(
-    {
-        "train.learning_rate",
-        "train.beta1",
-        "train.beta2",
-        "train.weight_decay",
-        "train.optimizer",
-        "train.patience",
-        "train.epochs",
-        "train.pack",
-        "train.scaling",
-    }
-)
 
 
 class Stack(Protocol):
@@ -98,15 +85,18 @@ def _tried(experiment: Experiment, lane: Lane, model: nn.Module, seed: int, sign
     def make(lanes: Sequence[Lane], models: Sequence[nn.Module]) -> Stack:
         return VmappedStack(experiment, lanes, models, seed)
 
+    size = 0
     try:
-        one, size = _probe(experiment, [lane], [model], seed)
         others = [_other(model, n) for n in range(2)]
         several = [model, *others, model, others[1], model, others[0]]
-        for members in ([model, others[0]], several[:3], several):
-            found, _ = _probe(experiment, [lane] * len(members), members, seed)
-            if any(not torch.equal(found[n], one[0]) for n, m in enumerate(members) if m is model):
-                reason = "a member's last bits would depend on the pack (its kernels choose by batch)"
-                return Kernel(("alone", *signature), None, size, reason)
+        for events in {min(lane.batch_size, len(lane.events.train)), len(lane.events.train) % lane.batch_size} - {0}:
+            one, held = _probe(experiment, [lane], [model], seed, events)
+            size = max(size, held)
+            for members in ([model, others[0]], [others[0], model], several[:3], several):
+                found, _ = _probe(experiment, [lane] * len(members), members, seed, events)
+                if any(not torch.equal(found[n], one[0]) for n, m in enumerate(members) if m is model):
+                    reason = "a member's last bits would depend on the pack (its kernels choose by batch)"
+                    return Kernel(("alone", *signature), None, size, reason)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # the boundary to a user's network: whatever vmap cannot do with it, it trains alone
@@ -115,11 +105,12 @@ def _tried(experiment: Experiment, lane: Lane, model: nn.Module, seed: int, sign
 
 
 def _probe(
-    experiment: Experiment, lanes: Sequence[Lane], models: Sequence[nn.Module], seed: int
+    experiment: Experiment, lanes: Sequence[Lane], models: Sequence[nn.Module], seed: int, events: int
 ) -> tuple[list[torch.Tensor], int]:
-    """Each member's gradient and first outputs as one row, and the bytes that one member's step holds."""
+    """Each member's gradient of a batch of ``events`` and its outputs for one odd lot of validation events as one row; the
+    bytes that one member's step holds."""
     stack = VmappedStack(experiment, lanes, models, seed)
-    train, events = lanes[0].events.train, min(lanes[0].batch_size, len(lanes[0].events.train))
+    train, validation = lanes[0].events.train, lanes[0].events.validation
     wide = {n: t[:events].expand(len(lanes), *t[:events].shape).clone() for n, t in train.inputs.items()}
     batch = Batch(wide, *(t[:events].expand(len(lanes), -1).clone() for t in (train.label, train.weight)))
     held = 0
@@ -133,8 +124,9 @@ def _probe(
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         stack.gradient(batch)
     stack.forward.eval()
+    lot = len(validation) % SCORED or SCORED
     with torch.no_grad():
-        outputs = stack._scored(range(len(lanes)), {n: t[0] for n, t in wide.items()})
+        outputs = stack.scored(range(len(lanes)), {n: t[:lot] for n, t in validation.inputs.items()})
     rows = [torch.cat([g, o.reshape(-1)]) for g, o in zip(stack.bank.gradients, outputs, strict=True)]
     row_bytes = stack.bank.parameters.shape[1] * stack.bank.parameters.element_size()
     return rows, held // len(lanes) + 6 * row_bytes
@@ -142,8 +134,6 @@ def _probe(
 
 def _other(model: nn.Module, number: int) -> nn.Module:
     """A network of the same shape with other parameters."""
-    import copy
-
     other = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in other.parameters():

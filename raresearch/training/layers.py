@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -113,7 +114,7 @@ def read_layers(model: nn.Module) -> tuple[Layer, ...] | None:
     if pending is None or pending[1].out_features != 1 or pending[2] or pending[4] is not None:
         return None
     layers.append(_layer(pending))
-    chained = all(a.outputs == b.inputs for a, b in zip(layers, layers[1:], strict=False))
+    chained = all(a.outputs == b.inputs for a, b in pairwise(layers))
     distinct = len({id(p) for p in model.parameters()}) == 2 * len(layers)
     return tuple(layers) if chained and distinct and all(p.requires_grad for p in model.parameters()) else None
 

@@ -73,7 +73,7 @@ class MlpStack:
         inputs, outputs = self.layers[number].shape
         start = self.offsets[number]
         stop = start + inputs * outputs
-        weight = rows[:, start:stop].unflatten(1, (inputs, outputs))
+        weight = rows[:, start:stop].view(len(rows), inputs, outputs)
         return weight, rows[:, stop : stop + outputs].unsqueeze(1)
 
     def snapshot(self, number: int) -> dict[str, Array]:
@@ -132,14 +132,13 @@ class MlpStack:
         """One pass of every member over its training events in its own new order; the mean training losses."""
         counts = np.asarray([len(lane.events.train) for lane in self.lanes])
         rows, filled = self._order(counts)
-        total = torch.zeros(len(self.lanes), dtype=self.dtype, device=self.device)
-        each = len(self.lanes) * self.batch * self.x.shape[1] * self.x.element_size()
-        chunk = max(1, CHUNK_BYTES // each)
-        for begin in range(0, len(rows), chunk):
-            total += self._chunk(rows[begin : begin + chunk], filled[begin : begin + chunk], begin)
+        # Of a fixed number of steps, whatever the number of members: sums within a chunk keep their order.
+        chunk = max(1, CHUNK_BYTES // (32 * self.batch * self.x.shape[1] * self.x.element_size()))
+        losses = [self._chunk(rows[b : b + chunk], filled[b : b + chunk], b) for b in range(0, len(rows), chunk)]
+        total = np.ascontiguousarray(torch.cat(losses).double().cpu().numpy().T)
         for lane, count in zip(self.lanes, counts, strict=True):
             lane.steps += -(-int(count) // self.size)
-        return [float(t) / int(n) for t, n in zip(total.tolist(), counts, strict=True)]
+        return [float(member.sum()) / int(n) for member, n in zip(total, counts, strict=True)]
 
     def _order(self, counts: Array) -> tuple[torch.Tensor, Array]:
         """Rows of ``x`` (S, M, B) of every step, and how many of the B are events (S, M), the rest being padding."""
@@ -153,7 +152,7 @@ class MlpStack:
         return torch.from_numpy(rows).to(self.device), filled
 
     def _chunk(self, rows: torch.Tensor, filled: Array, begin: int) -> torch.Tensor:
-        """Train on some steps; sum over them of (batch's mean loss times its number of events), (M,)."""
+        """Train on some steps; each batch's mean loss times its number of events, (K, M)."""
         k, m, b = rows.shape
         flat = rows.reshape(-1)
         x = self.x.index_select(0, flat).view(k, m, b, -1)
@@ -164,12 +163,12 @@ class MlpStack:
         share = torch.where(count.unsqueeze(-1) > 0, w / w.sum(-1, keepdim=True), 0.0)
         z = torch.empty_like(y)
         steps = torch.tensor([lane.steps for lane in self.lanes], dtype=torch.int32, device=self.device)
-        full = filled.all(axis=1)
+        full: Array = np.all(filled, axis=1)
         for s in range(k):
             self._step(x[s], y[s], share[s], z[s], steps + (begin + s))
             self.bank.step(None if full[s] else np.flatnonzero(filled[s]).tolist())
         loss = (functional.binary_cross_entropy_with_logits(z, y, reduction="none") * share).sum(-1)
-        return (loss * count).sum(0)
+        return loss * count
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, z: torch.Tensor, step: torch.Tensor) -> None:
         """Gradients of one batch; the logits go into ``z`` (M, B)."""

@@ -9,8 +9,9 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,9 @@ from raresearch.training.scoring import judged, logits_of
 from raresearch.training.seeding import own_randomness
 from raresearch.training.single import Alone, Report, build_model
 from raresearch.training.width import best_width
-from raresearch.types import Cell, Outcome
+from raresearch.types import Cell, Config, Outcome, Value
+
+BUDGET = "train.epochs"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Work:
     land: Callable[[Sequence[CellRecord]], None]
     report: Report
     memory: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     width: int | None = None
 
 
@@ -53,8 +56,30 @@ def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence
     ``shorter``: key → cells that differ from that one by smaller budgets only; theirs are read off its training. Raises
     `UserError` where the input is wrong, `MemoryError` where not even one network fits.
     """
+    seen: set[str] = set()
+    watched = deque(replace(c, config=Watched(c.config, seen)) for c in cells)
     with own_randomness():
-        _Pack(work, deque(cells), shorter or {}).run()
+        _Pack(work, watched, shorter or {}, seen).run()
+
+
+class Watched(dict[str, Value]):
+    """A config that notes in ``seen`` when somebody reads the budget: what depends on it is no beginning of a longer one."""
+
+    def __init__(self, config: Config, seen: set[str]) -> None:
+        super().__init__(config)
+        self.seen = seen
+
+    def __getitem__(self, name: str) -> Value:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._note(name)
+        return super().get(name, default)
+
+    def _note(self, name: str) -> None:
+        if name == BUDGET:
+            self.seen.add(name)
 
 
 @dataclass
@@ -64,6 +89,7 @@ class _Pack:
     work: Work
     waiting: deque[Cell]
     shorter: Mapping[str, Sequence[Cell]]
+    seen: set[str]
     known: dict[object, Kernel] = field(default_factory=dict)
     events: dict[tuple[object, ...], FoldTensors] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
@@ -71,7 +97,7 @@ class _Pack:
 
     def run(self) -> None:
         """Until no cell waits: take the first one and all that can train with it."""
-        while self.waiting:
+        while self.waiting or self._unread():
             first = self._next()
             if first is None:
                 continue
@@ -81,6 +107,12 @@ class _Pack:
                 self._alone(lane)
             else:
                 self._together(kernel, lane, model)
+
+    def _unread(self) -> bool:
+        """Queue the cells that could not be read off a longer training."""
+        left = [c for cells in self.shorter.values() for c in cells if c.key not in self.settled]
+        self.waiting.extend(replace(c, config=Watched(c.config, self.seen)) for c in left)
+        return bool(left)
 
     # -- members
 
@@ -193,6 +225,9 @@ class _Pack:
     # -- records
 
     def _open_shorter(self, lane: Lane) -> list[Cell]:
+        """Cells to be read off ``lane``; none where the experiment asks for the budget: then each is trained itself."""
+        if BUDGET in self.seen:
+            return []
         return [c for c in self.shorter.get(lane.cell.key, ()) if c.key not in self.settled]
 
     def _land(self, lanes: Iterable[Lane]) -> None:

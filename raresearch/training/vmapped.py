@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.func import functional_call, vmap
 from raresearch.experiment import Batch, Experiment
 from raresearch.training.bank import Bank, padded
 from raresearch.training.lanes import FoldTensors, Lane, SplitName
+from raresearch.training.member_ops import MemberOps
 from raresearch.training.noise import HashedDropout
 from raresearch.training.seeding import torch_seed
 from raresearch.types import Array, Config
@@ -47,7 +49,7 @@ class _Slot:
 
     def view(self, rows: torch.Tensor) -> torch.Tensor:
         """(M, *shape) within ``rows`` (M, P)."""
-        return rows[:, self.start : self.start + self.shape.numel()].unflatten(1, self.shape or (1,))
+        return rows[:, self.start : self.start + self.shape.numel()].view(len(rows), *(self.shape or (1,)))
 
 
 class VmappedStack:
@@ -157,14 +159,23 @@ class VmappedStack:
         others: Tensors,
         noise: torch.Tensor,
         step: torch.Tensor,
-        inputs: Tensors,
+        inputs: Mapping[str, torch.Tensor],
         label: torch.Tensor,
         weight: torch.Tensor,
     ) -> torch.Tensor:
         """One member's loss; `vmap` makes it all members'."""
         with HashedDropout(noise, step):
-            output = functional_call(self.forward, {**self._shaped(parameters), **others}, (inputs,))
-        return self.experiment.loss(output, Batch(inputs, label, weight), self.config)
+            output = self._output({**self._shaped(parameters), **others}, inputs)
+        with self._member_ops():
+            return self.experiment.loss(output, Batch(inputs, label, weight), self.config)
+
+    def _output(self, state: Tensors, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """One member's output."""
+        with self._member_ops():
+            return functional_call(self.forward, state, (inputs,))  # type: ignore[no-any-return]
+
+    def _member_ops(self) -> AbstractContextManager[object]:
+        return MemberOps() if self.device.type == "cpu" else nullcontext()
 
     def _shaped(self, parameters: Tensors) -> Tensors:
         return {s.name: parameters[s.name].view(s.shape) for s in self.slots}
@@ -193,17 +204,18 @@ class VmappedStack:
         found: dict[int, torch.Tensor] = {}
         for events in {id(self.lanes[n].events): self.lanes[n].events for n in numbers}.values():
             members = [n for n in numbers if self.lanes[n].events is events]
-            outputs = self._scored(members, events.split(split).inputs)
+            outputs = self.scored(members, events.split(split).inputs)
             found |= dict(zip(members, outputs, strict=True))
         return [found[n] for n in numbers]
 
-    def _scored(self, members: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def scored(self, members: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Outputs (members, N, …) for events ``inputs``."""
         state = {**{s.name: self.parameters[s.name][list(members)].view(-1, *s.shape) for s in self.slots}}
         state |= {n: t[list(members)] for n, t in self.others.items()}
         parts = []
         for begin in range(0, len(next(iter(inputs.values()))), SCORED):
             chunk = {n: t[begin : begin + SCORED] for n, t in inputs.items()}
-            parts.append(vmap(lambda s, x: functional_call(self.forward, s, (x,)), in_dims=(0, None))(state, chunk))
+            parts.append(vmap(self._output, in_dims=(0, None))(state, chunk))
         return torch.cat(parts, 1) if parts else torch.zeros(len(members), 0, 1)
 
 

@@ -18,8 +18,9 @@ LAYERS = [
     ["searchers", "store", "metrics", "data"],
     ["training"],
     ["ensembles"],
+    ["planner"],
     ["execution", "study"],
-    ["report"],
+    ["report", "deploy"],
     ["api"],
     ["cli"],
 ]

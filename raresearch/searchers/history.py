@@ -1,0 +1,60 @@
+"""What a searcher knows: what it was told, what it has proposed, what another study found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from raresearch.types import Config, config_id
+
+Observation = tuple[Config, float]
+
+
+@dataclass
+class History:
+    """Configs by their id. `observations` does not depend on the order of telling: a resumed study tells in another.
+
+    ``warm``: observations of another study. They are no configs of this study: neither counted nor known, so that what was
+    best there can be proposed here; told here, a config's own score replaces them.
+    """
+
+    warm: dict[str, Observation] = field(default_factory=dict)
+    told: dict[str, Observation] = field(default_factory=dict)
+    pending: dict[str, Config] = field(default_factory=dict)
+
+    @classmethod
+    def warmed(cls, observations: Iterable[Observation]) -> History:
+        return cls({config_id(config): (dict(config), score) for config, score in observations})
+
+    def propose(self, config: Config) -> Config:
+        """``config`` is pending from now on; returns a copy for the study to own."""
+        self.pending[config_id(config)] = dict(config)
+        return dict(config)
+
+    def tell(self, config: Config, score: float) -> None:
+        key = config_id(config)
+        self.pending.pop(key, None)
+        self.told[key] = (dict(config), float(score))
+
+    def knows(self, config: Config) -> bool:
+        """Whether ``config`` was told or is pending."""
+        key = config_id(config)
+        return key in self.told or key in self.pending
+
+    @property
+    def known(self) -> set[str]:
+        """Ids of what was told or is pending."""
+        return {*self.told, *self.pending}
+
+    def observations(self) -> list[Observation]:
+        """Every config told, warm ones too, in the order of ids, with finite scores.
+
+        A failed config (its score is not finite) counts as bad as the worst that succeeded: the search learns to avoid its
+        neighbourhood without a number from nowhere. Empty where none has succeeded.
+        """
+        both = sorted({**self.warm, **self.told}.items())
+        finite = [score for _, (_, score) in both if math.isfinite(score)]
+        if not finite:
+            return []
+        return [(config, score if math.isfinite(score) else min(finite)) for _, (config, score) in both]
