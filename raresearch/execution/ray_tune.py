@@ -19,8 +19,9 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher as TuneSearcher
 
+from raresearch import errors
 from raresearch.data.dataset import Dataset
-from raresearch.errors import Interrupted
+from raresearch.errors import Interrupted, UserError
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.worker import WorkContext, run_pack
 from raresearch.training.arrays import Loaded, load
@@ -63,7 +64,12 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None)
+        try:
+            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None)
+        except UserError as error:
+            # Wrong input is nobody's crash: it goes to the driver as a value, which ends the run with its one line.
+            refused = [type(error).__name__, error.place, error.rule, error.remedy]
+            return {"cells": 0, "refused": json.dumps(refused), "done": True}
         # Nested results would be flattened by Tune before the searcher sees them.
         return {"cells": len(outcomes), "outcomes": json.dumps([o.to_json() for o in outcomes]), "done": True}
 
@@ -101,6 +107,10 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pack = self.running.pop(trial_id, None)
         if pack is None or self.source is None:
+            return
+        if result and "refused" in result:
+            kind, *message = json.loads(result["refused"])
+            self.errors.append(getattr(errors, kind)(*message))
             return
         try:
             if error or not result or "outcomes" not in result:
