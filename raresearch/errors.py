@@ -18,7 +18,9 @@ A message says what was given, the rule, and the remedy, in one line.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RaresearchError(Exception):
@@ -74,6 +76,13 @@ class CellFailure(RaresearchError):
 
 class Interrupted(RaresearchError):
     """The user interrupted a run (exit status 130); it can be resumed."""
+
+
+def brief(error: BaseException) -> str:
+    """One line of what was raised and where: ``ValueError: too hot (mine.py:12)``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500] + where
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

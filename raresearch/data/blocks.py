@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from raresearch.data.splits import Fractions, assign
-from raresearch.errors import DataError, nearest
+from raresearch.errors import DataError, UserError, brief, nearest
 from raresearch.experiment import Experiment, Schema
 from raresearch.types import Array, Config, named_stream
 
@@ -67,10 +67,18 @@ class SimulatedBlocks:
         n = min(self.size, self.events - start)
         # Without the fingerprint in its name a block stays the same when more blocks are asked for.
         stream = named_stream(self.seed, self.experiment.name, "simulate", str(number))
-        raw = self.experiment.simulate(self.config, np.random.default_rng(stream), n)
+        raw = self._simulate(np.random.default_rng(stream), n, number)
         event_id = np.arange(start, start + n, dtype=np.int64)
         split = assign(event_id, self.fractions, self.seed)
         return checked(raw, self.schema, event_id, split, f"{self.experiment.name}.simulate: block {number}")
+
+    def _simulate(self, rng: np.random.Generator, n: int, number: int) -> Mapping[str, Array]:
+        try:
+            return self.experiment.simulate(self.config, rng, n)
+        except UserError:
+            raise
+        except Exception as error:  # the boundary to a user's code: one line that names hers, not pages of ours and Ray's
+            raise DataError(f"{self.experiment.name}.simulate: block {number}", brief(error), "mend the experiment") from error
 
 
 def checked(raw: Mapping[str, Array], schema: Schema, event_id: Array, split: Array, place: str) -> Block:

@@ -193,11 +193,25 @@ def test_a_folder_that_cannot_be_made(tmp_path, capsys):
     refused(["run", study_file(tmp_path), "--out", tmp_path / "file" / "run"], capsys, "file", "--out")
 
 
-def test_a_folder_that_may_not_be_written(tmp_path, capsys):
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    refused(["run", study_file(tmp_path), "--out", tmp_path / "locked" / "run"], capsys, "locked", "--out")
+def test_a_folder_that_may_not_be_written(tmp_path, capsys, small_disk):
+    # root may write into any folder, but not on a disk that is mounted read-only
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    refused(["run", study_file(tmp_path), "--out", small_disk / "run"], capsys, "disk", "--out")
+
+
+def test_an_experiment_whose_simulator_fails(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from raresearch.testing.toy import Toy\n\n\nclass Hot(Toy):\n    name = 'hot'\n\n"
+        "    def simulate(self, config, rng, n):\n        raise ValueError('too hot')\n"
+    )
+    refused(
+        ["run", study_file(tmp_path, experiment="./mine.py"), "--out", tmp_path / "run"],
+        capsys,
+        "too hot",
+        "mine.py:8",
+        "hot.simulate",
+    )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture
@@ -246,9 +260,7 @@ def test_a_mistyped_option_is_one_line(capsys):
 
 
 def test_failed_cells_are_named_and_the_status_is_one(tmp_path, capsys):
-    (tmp_path / "mine.py").write_text(
-        Path(__file__).with_name("burning_experiment.txt").read_text()
-    )
+    (tmp_path / "mine.py").write_text(Path(__file__).with_name("burning_experiment.txt").read_text())
     text = STUDY.replace("{A: [4]}", "{good: [4], bad: [5]}").replace("objective", "repeats: 2\nobjective")
     status, lines = run(["run", study_file(tmp_path, text, "./mine.py"), "--out", tmp_path / "run"], capsys)
     assert status == 1

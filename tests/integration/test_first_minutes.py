@@ -99,7 +99,9 @@ def test_list_names_what_exists(tmp_path):
 
 
 def test_simulate_makes_a_sealed_dataset(tmp_path):
-    out = raresearch("simulate", "toy", "--events", "600", "--out", "events", "--set", "data.separation=1.0", "--json", cwd=tmp_path)
+    out = raresearch(
+        "simulate", "toy", "--events", "600", "--out", "events", "--set", "data.separation=1.0", "--json", cwd=tmp_path
+    )
     dataset = Dataset.open(tmp_path / json.loads(out)["path"])
     assert sum(dataset.size(split) for split in ("train", "validation", "test")) == 600
     assert dataset.events("test").label is None

@@ -12,7 +12,7 @@ from raresearch.metrics.foms import AveragePrecision
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "htru2.csv"
 
-EXPERIMENT = '''
+EXPERIMENT = """
 import raresearch as rs
 
 COLUMNS = ["Mean_IP", "SD_IP", "EK_IP", "Skewness_IP", "Mean_DM_SNR", "SD_DM_SNR", "EK_DM_SNR", "Skewness_DM_SNR"]
@@ -41,7 +41,7 @@ class Pulsars(rs.Experiment):
         sizes = (8, *config["model.hidden"])
         layers = [layer for i, o in zip(sizes, sizes[1:]) for layer in (nn.Linear(i, o), nn.ReLU())]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
-'''
+"""
 
 STUDY = """
 study: pulsars

@@ -17,7 +17,7 @@ import raresearch as rs
 EPOCHS = 6
 
 # Knows a cell by its initial weights and writes a line when its training begins and when its last epoch has been scored.
-EXPERIMENT = '''
+EXPERIMENT = """
 import hashlib, os, time
 from raresearch.testing.toy import Toy
 
@@ -41,7 +41,7 @@ class Counted(Toy):
     def _log(self, what, name):
         with open(LOG, "a") as file:
             file.write(f"{what} {name} {os.getpid()}\\n")
-'''
+"""
 
 STUDY = f"""
 study: counted
