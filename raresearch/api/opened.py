@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raresearch import plugins
 from raresearch.api.choice import Choice, Unsealed, averaged
 from raresearch.api.parts import build_fom, build_rule
 from raresearch.ensembles.base import SelectionRule
-from raresearch.ensembles.evaluation import Per, epoch_table, select
-from raresearch.errors import SelectionError
+from raresearch.ensembles.evaluation import Per, ScoreReader, select
+from raresearch.ensembles.table import epoch_table
+from raresearch.errors import SelectionError, nearest
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.build import ReportPaths, build_report
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
+from raresearch.statistics.comparison import Comparison
 from raresearch.store.files import write_atomic
 from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
@@ -42,6 +45,7 @@ class OpenStudy:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.about = store.about()
+        self._seen: tuple[tuple[str, ...], EpochTable, ScoreReader] | None = None
 
     @property
     def folder(self) -> Path:
@@ -98,7 +102,15 @@ class OpenStudy:
 
     def epoch_table(self) -> EpochTable:
         """The epochs as arrays: what rules read."""
-        return epoch_table(self.store)
+        return self._read()[0]
+
+    def _read(self) -> tuple[EpochTable, ScoreReader]:
+        """Epochs and scores of what has landed; read again only when something more has."""
+        landed = tuple(path.name for path in self.store.landings())
+        if self._seen is None or self._seen[0] != landed:
+            reader = ScoreReader(self.store)
+            self._seen = landed, epoch_table(self.store, reader), reader
+        return self._seen[1:]
 
     def done(self) -> int:
         """Cells that are done."""
@@ -127,23 +139,72 @@ class OpenStudy:
             "ledger": self.ledger(),
         }
 
-    def select(self, rule: str | SelectionRule | None = None, *, per: Per = "cell", **options: Any) -> Choice:
+    def select(
+        self, rule: str | SelectionRule | None = None, *, per: Per | None = None, combine: str | None = None,
+        calibrate: str | None = None, configs: Sequence[str] | None = None, **options: Any,
+    ) -> Choice:  # fmt: skip
         """Choose members on validation: by the study's own rule, by the name and options of another, or by a rule object.
 
-        ``per="cell"`` makes one ensemble of each cell (repeats are averaged afterwards), ``"config"`` one of all cells of a config.
+        ``per`` says what one ensemble is made from: "cell" (repeats are averaged afterwards), "repeat" (all folds of a
+        seed), "config", "study"; default: the rule's own, or "cell". ``combine``: scores, logits, ranks, median or weighted;
+        ``calibrate``: isotonic, temperature or platt, fitted on validation. ``configs``: labels or ids, these alone.
         Raises `SelectionError` where nothing has landed or the rule does not fit.
         """
-        if rule is None:
-            made = self.rule
-        elif isinstance(rule, str):
-            made = build_rule(Component(rule, options), self.spec.base_dir)
-        else:
-            made = rule
-        table = self.epoch_table()
+        made = self._rule(rule, combine, options)
+        table, reader = self._read()
         if not len(table):
             raise SelectionError(str(self.folder), "no cell is done yet", "run the study first")
-        ensembles = tuple(select(table, made, per))
-        return Choice(self.store, made, per, ensembles, self.labels, self.objective, self.foms)
+        if configs is not None:
+            table = table.where(np.isin(table["config"], [self.config(name) for name in configs]))
+        own: Per = "cell" if rule is None else getattr(made, "per", "cell")
+        scope = per or own
+        ensembles = tuple(select(table, made, scope, combine=combine, calibrate=calibrate, reader=reader))
+        return Choice(self.store, made, scope, ensembles, self.labels, self.objective, self.foms, reader)
+
+    def _rule(self, rule: str | SelectionRule | None, combine: str | None, options: dict[str, Any]) -> SelectionRule:
+        if rule is None:
+            return self.rule
+        if not isinstance(rule, str):
+            return rule
+        if combine is not None and "combine" in getattr(
+            plugins.resolve("rules", rule, self.spec.base_dir), "__annotations__", {}
+        ):
+            options = {**options, "combine": combine}  # a rule that builds ensembles must know how their scores combine
+        if isinstance(options.get("fom"), str):
+            options = {**options, "fom": self._figure(options["fom"])}
+        return build_rule(Component(rule, options), self.spec.base_dir)
+
+    def _figure(self, name: str) -> str | dict[str, Any]:
+        """A figure of merit by the study's own options where the study has it."""
+        own = [self.spec.objective, *self.spec.figures_of_merit]
+        return next(({name: dict(c.options)} for c in own if c.name == name and c.options), name)
+
+    def config(self, name: str) -> str:
+        """The id of a config given by its label or id; `SelectionError` names the nearest."""
+        by_label = {label: config for config, label in self.labels.items()}
+        done = {str(c) for c in np.unique(self.epoch_table()["config"])}
+        config = by_label.get(name, name)
+        if config not in self.labels and config not in done:
+            raise SelectionError(f"config {name!r}", "there is no such config in this study", nearest(name, by_label))
+        if config not in done:
+            raise SelectionError(
+                f"config {name!r}", "none of its cells is done", "run the study to its end, or see what failed"
+            )
+        return config
+
+    def compare(self, a: str | Choice, b: str | Choice, fom: str | None = None, **options: Any) -> Comparison:
+        """Is ``a`` better than ``b``? Configs by label or id, or choices (see `raresearch.api.compare.compare_sides`)."""
+        from raresearch.api.compare import compare_sides
+
+        return compare_sides(self, a, b, fom, **options)
+
+    def compare_all(
+        self, a: str, others: Sequence[str] | None = None, fom: str | None = None, **options: Any
+    ) -> list[Comparison]:
+        """``a`` against each of ``others`` (default: every other config), corrected for their number."""
+        from raresearch.api.compare import compare_all
+
+        return compare_all(self, a, others, fom, **options)
 
     def table(self, choice: Choice | None = None) -> StudyTable:
         """One row a config, on validation; the columns headed ``test`` after `unseal` are of the study's own rule only."""
@@ -190,7 +251,7 @@ def unsealed_table(opened: Unsealed) -> UnsealedTable:
     for config, estimates in by_config.items():
         mean = averaged(estimates)
         spread = float(np.std([e.value for e in estimates], ddof=1)) if len(estimates) > 1 else None
-        rows.append(UnsealedRow(opened.choice.labels[config], mean.value, spread, mean.low, mean.high))
+        rows.append(UnsealedRow(opened.choice.labels.get(config, config), mean.value, spread, mean.low, mean.high))
     return UnsealedTable(tuple(rows), opened.entry["time"], opened.entry["reason"], opened.entry["hash"])
 
 

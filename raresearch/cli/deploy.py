@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,13 +102,12 @@ def predict_command(
     \b
     raresearch predict best.rarensemble new/*.root --schema new.yaml --out scores.parquet
     """
-    from raresearch.cli.live import live_line
     from raresearch.data.mapping import read_mapping
     from raresearch.deploy.predict import predict
 
     mapping = None if schema is None else read_mapping(schema)
     scorer = _scorer(ensemble, choice)
-    with live_line() as progress, _engine(engine, address):
+    with _progress() as progress, _engine(engine, address):
         made = predict(
             scorer,
             files,
@@ -113,7 +115,7 @@ def predict_command(
             mapping=mapping,
             threshold=threshold,
             engine=engine,  # type: ignore[arg-type]
-            progress=progress.preparing,
+            progress=progress,
         )
     if as_json:
         click.echo(json.dumps(made.to_json()))
@@ -140,9 +142,20 @@ def _scorer(ensemble: Path, choice: dict[str, Any]) -> Scorer:
     return load_bundle(ensemble)
 
 
-def _engine(engine: str, address: str | None) -> Any:
-    from contextlib import nullcontext
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("scoring blocks"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _engine(engine: str, address: str | None) -> AbstractContextManager[Any]:
     if engine == "local":
         return nullcontext()
     from raresearch.execution.ray_session import ray_session

@@ -24,6 +24,7 @@ class _Lazy(click.Group):
         "list": "names",
         "status": "status",
         "select": "choose",
+        "compare": "compare",
         "unseal": "choose",
         "report": "choose",
         "export": "deploy",

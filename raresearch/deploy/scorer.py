@@ -67,7 +67,8 @@ def _checked(field: TensorField, x: Array, place: str) -> Array:
         stored = x.astype(field.dtype, copy=False)
     if stored.dtype.kind in "biu" and not np.array_equal(stored, x):
         raise DataError(where, f"{x.dtype} values do not fit {field.dtype}", "these are whole numbers in the training data")
-    refuse_non_finite(field.name, stored, place, "leave such events out", field.columns)
+    if len(stored):
+        refuse_non_finite(field.name, stored, place, "leave such events out", field.columns)
     return stored.astype(network_dtype(field), copy=False)
 
 

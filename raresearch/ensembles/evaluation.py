@@ -19,6 +19,7 @@ from raresearch.ensembles import table as tables
 from raresearch.ensembles.base import SCOPES, Library, Per, ScoreSource, SelectionRule, choose, refuse_missing
 from raresearch.ensembles.calibrate import Calibration, calibrate
 from raresearch.ensembles.combine import check_combination, combine, mixture_weights
+from raresearch.ensembles.figures import values
 from raresearch.ensembles.landing import Landing
 from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit
@@ -69,7 +70,7 @@ def select(
     *,
     combine: str | None = None,
     calibrate: str | None = None,
-    reader: ScoreReader | None = None,
+    reader: ScoreSource | None = None,
 ) -> list[Ensemble]:
     """Apply ``rule`` to the epochs of each group: a cell, a repeat, a config, or the study at once.
 
@@ -169,6 +170,22 @@ class ScoreReader:
         parts = list(self.combined(ensemble, "validation"))
         table = parts[0][0] if len(parts) == 1 else pa.concat_tables([t for t, _ in parts])
         return labelled(table, np.concatenate([s for _, s in parts]))
+
+    def values(self, ensembles: Sequence[Ensemble], fom: FigureOfMerit) -> Array:
+        """(E,) ``fom`` of every ensemble on validation, without intervals: many at once, several times faster than `estimate`."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        samples = []
+        for number, ensemble in enumerate(ensembles):
+            parts = list(self.combined(ensemble, "validation"))
+            groups.setdefault(tuple(str(id(table)) for table, _ in parts), []).append(number)
+            samples.append(parts)
+        found = np.empty(len(ensembles))
+        for numbers in groups.values():
+            tables = [table for table, _ in samples[numbers[0]]]
+            label, weight = (np.concatenate([t[name].to_numpy() for t in tables]) for name in ("label", "weight"))
+            scores = np.stack([np.concatenate([s for _, s in samples[n]]) for n in numbers])
+            found[numbers] = values(fom, scores, label, weight)
+        return found
 
     def libraries(self, epochs: EpochTable) -> list[Library]:
         """See `ScoreSource.libraries`."""

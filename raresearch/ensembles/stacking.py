@@ -105,16 +105,16 @@ class Stacking:
             rule = f"fewer events of a class than {self.parts} parts"
             raise SelectionError("stacking", rule, "give fewer `parts`, or a `ridge`")
 
-        def left_out_loss(ridge: float) -> float:
-            total = 0.0
-            for number in range(self.parts):
-                inside, outside = part != number, part == number
-                fitted = logistic(features_NL[inside], label[inside], weight[inside], ridge, self.non_negative)
+        losses = np.zeros(len(RIDGES))
+        for number in range(self.parts):
+            inside, outside = part != number, part == number
+            fitted = None
+            for place in reversed(range(len(RIDGES))):  # from the strongest: each solution starts the next
+                given = features_NL[inside], label[inside], weight[inside], RIDGES[place]
+                fitted = logistic(*given, self.non_negative, fitted, tolerance=1e-7)
                 z = features_NL[outside] @ fitted[:-1] + fitted[-1]
-                total += float(weight[outside] @ (np.logaddexp(0, z) - label[outside] * z))
-            return total
-
-        return min(RIDGES, key=left_out_loss)
+                losses[place] += float(weight[outside] @ (np.logaddexp(0, z) - label[outside] * z))
+        return RIDGES[int(np.argmin(losses))]
 
 
 def _features(table: EpochTable, learners: Sequence[Sequence[int]], libraries: Sequence[Library]) -> tuple[Array, Array, Array]:
@@ -136,7 +136,15 @@ def _features(table: EpochTable, learners: Sequence[Sequence[int]], libraries: S
     return np.concatenate(blocks), label.astype(np.float64), np.concatenate(weights)
 
 
-def logistic(features_NL: Array, label: Array, weight: Array, ridge: float, non_negative: bool) -> Array:
+def logistic(
+    features_NL: Array,
+    label: Array,
+    weight: Array,
+    ridge: float,
+    non_negative: bool,
+    start: Array | None = None,
+    tolerance: float = 1e-11,
+) -> Array:
     """(L + 1,) weights, then the offset, of the least mean log-loss plus ridge/2 · Σw²; the offset is free.
 
     Convex; solved by L-BFGS-B with its bounds (doi 10.1137/0916069). Equals scikit-learn's `LogisticRegression` with
@@ -152,7 +160,6 @@ def logistic(features_NL: Array, label: Array, weight: Array, ridge: float, non_
 
     n = features_NL.shape[1]
     bounds = [(0.0 if non_negative else None, None)] * n + [(None, None)]
-    start = np.r_[np.full(n, 1.0 / n), 0.0]
-    return np.asarray(
-        minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-11}).x
-    )
+    begin = np.r_[np.full(n, 1.0 / n), 0.0] if start is None else start
+    options = {"maxiter": 500, "ftol": tolerance}
+    return np.asarray(minimize(loss, begin, jac=True, bounds=bounds, method="L-BFGS-B", options=options).x)

@@ -15,11 +15,12 @@ class Searcher(Protocol):
 
     - `ask` proposes a point of the space (without fixed values), or None: nothing more, now or later.
     - On a finite space no config is proposed that was told or is pending (asked and not told yet), and after as many
-      proposals as the space has points, `ask` gives None. A score that is not a number tells that a config has failed; it
+      proposals as the space has points, `ask` gives None. A score that is not finite tells that a config has failed; it
       is not proposed again.
-    - `tell` may come before the first `ask`: a resumed study tells all that is done, in the order in which it was done, to
-      a fresh searcher, and then asks on. What was pending at the interruption may be proposed again. With one config at a
-      time, the configs of an interrupted study are those of an uninterrupted one.
+    - `tell` may come before the first `ask`: a resumed study tells all that is done, in an order of its own (the store keeps
+      none), to a fresh searcher, and then asks on. What was pending at the interruption may be proposed again. With one
+      config at a time, the configs of an interrupted study are those of an uninterrupted one.
+    - A config told again has its new score.
     - Nothing random is left unseeded. A searcher whose draws depend on scores makes its seed from (study seed, number
       told), or a resumed one would propose its start-up points again.
     - The study is the owner of both arguments of `tell`; a searcher keeps copies.
@@ -32,5 +33,17 @@ class Searcher(Protocol):
         ...
 
     def tell(self, config: Config, score: float) -> None:
-        """``config`` has ``score``; higher is better, NaN: it has none."""
+        """``config`` has ``score``; higher is better; not finite: it has failed."""
+        ...
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """A searcher that can hear of a config that it has not proposed itself: one that an earlier run left half done.
+
+    It counts as pending from then on: not proposed again, counted among the study's configs, and lied about like any other.
+    """
+
+    def expect(self, config: Config) -> None:
+        """``config`` is pending; its score will be told. Comes before the first `ask`."""
         ...

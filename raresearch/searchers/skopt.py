@@ -17,6 +17,7 @@ from raresearch.searchers.encoding import Encoding
 from raresearch.searchers.history import History, Observation
 from raresearch.searchers.maximise import Acquire, best_free, maximise
 from raresearch.searchers.random import distinct, positive, unseen
+from raresearch.searchers.threads import one_thread
 from raresearch.searchers.warm_start import Past, read_past
 from raresearch.space import Space
 from raresearch.types import Array, Config, named_stream
@@ -168,15 +169,6 @@ ACQUISITIONS: Mapping[str, Callable[[Array, Any, float], Array]] = {
     "PI": _improvement_probability,
     "gp_hedge": _expected_improvement,
 }
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for linear algebra: its matrices are small, and threads made a proposal ten times slower (README.md)."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
 
 
 @contextmanager

@@ -117,7 +117,8 @@ def shared_variance(draws_a: Array, draws_b: Array) -> float:
     difference = draws_a.mean(axis=1) - draws_b.mean(axis=1)
     total = float(difference.var(ddof=1))
     own: float = sum(_own_variance(d) / d.shape[1] for d in (draws_a, draws_b))
-    return max(total - own, 0.0)
+    rest: float = max(total - own, 0.0)
+    return rest
 
 
 def _own_variance(draws_BR: Array) -> float:
@@ -126,7 +127,9 @@ def _own_variance(draws_BR: Array) -> float:
     if n < 2:
         return 0.0
     inside = draws_BR - draws_BR.mean(axis=1, keepdims=True)
-    return float(inside.var(axis=0, ddof=1).sum()) / (n - 1)
+    summed = float(inside.var(axis=0, ddof=1).sum())
+    own: float = summed / (n - 1)
+    return own
 
 
 def decide(

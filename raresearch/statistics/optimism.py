@@ -1,7 +1,8 @@
 """The optimism of a selection: what it reports on the events it chose on, less what it is worth on events it did not.
 
 Nested bootstrap over events (Efron 1983, doi 10.1080/01621459.1983.10477973): each round draws validation events with
-replacement, makes the whole choice on them (epochs, members, threshold, the best config), and judges that choice on the events that were not drawn.
+replacement, makes the whole choice on them (epochs, members, threshold, the best config), and judges that choice on the events
+that were not drawn.
 """
 
 from __future__ import annotations

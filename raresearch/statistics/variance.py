@@ -8,12 +8,16 @@ says how much of the seeds' spread is the seeds' own answer to finite events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from raresearch.ensembles.evaluation import Ensemble, ScoreReader
 from raresearch.errors import SelectionError
+from raresearch.metrics.base import FigureOfMerit
+from raresearch.statistics.bootstrap import EventNoise, event_draws, event_noise
+from raresearch.statistics.panel import panel
 from raresearch.types import Array
 
 
@@ -94,6 +98,18 @@ def split(values_N: Array, config: Array, fold: Array, seed_events: float, event
     return VarianceSplit(
         known.get("config"), known.get("fold"), known.get("config_fold"), seed, seed_events, events, tuple(_named(clipped))
     )
+
+
+def cell_noise(
+    reader: ScoreReader, ensembles: Sequence[Ensemble], config: str, fom: FigureOfMerit, resamples: int = 100
+) -> EventNoise:
+    """What finite events do to one cell of ``config``: the mean over its folds of each fold's `EventNoise`."""
+    mine = [e for e in ensembles if e.config == config]
+    found = []
+    for fold in sorted({e.fold for e in mine}):
+        repeats = panel(reader, [e for e in mine if e.fold == fold])
+        found.append(event_noise(event_draws([repeats], fom, resamples, np.random.default_rng(fold))[0]))
+    return EventNoise(float(np.mean([n.common for n in found])), float(np.mean([n.own for n in found])))
 
 
 def _named(clipped: tuple[str, ...]) -> list[str]:

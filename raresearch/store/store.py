@@ -98,10 +98,11 @@ class Store:
                     _write_ipc(folder / f"scores-{events}.arrow", table)
             weights = {f"{r.cell.key}/{e}/{n}": a for r in records for e, state in r.weights.items() for n, a in state.items()}
             if weights:
-                # safetensors' numpy module needs no torch, so a report reads weights on a bare machine.
-                from safetensors.numpy import save_file
+                # safetensors' numpy module needs no torch, so a report reads weights on a bare machine. Through bytes, since
+                # its own file writing hides a full disk in an exception that is no OSError.
+                from safetensors.numpy import save
 
-                save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, folder / "weights.safetensors")
+                (folder / "weights.safetensors").write_bytes(save({k: np.ascontiguousarray(v) for k, v in weights.items()}))
 
     def put_events(self, name: str, table: pa.Table) -> None:
         """Keep the events that scores of ``name`` are ordered by; writing the same name again changes nothing."""

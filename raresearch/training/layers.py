@@ -121,8 +121,9 @@ def read_layers(model: nn.Module) -> tuple[Layer, ...] | None:
 
 def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if type(module) is nn.Sequential and not _touched(module):
-        for child, inner in module.named_children():
-            yield from _flat(inner, f"{name}{child}.")
+        for child, inner in module._modules.items():  # named_children() names a module that is used twice only once
+            if inner is not None:
+                yield from _flat(inner, f"{name}{child}.")
     else:
         yield name, module
 

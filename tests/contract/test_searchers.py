@@ -1,4 +1,4 @@
-"""Both built-in searchers keep the contract that ships for strangers."""
+"""All built-in searchers keep the contract that ships for strangers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from raresearch.errors import PluginError, SpaceError, SpecError
 from raresearch.searchers.base import Searcher
 from raresearch.searchers.build import build_searcher
 from raresearch.searchers.grid import GridSearcher
+from raresearch.searchers.optuna import OptunaSearcher
 from raresearch.searchers.random import RandomSearcher
+from raresearch.searchers.skopt import SkoptSearcher
 from raresearch.space import Choice, Float, Int, Space
 from raresearch.spec import Component
-from raresearch.testing.searcher_contract import CONTINUOUS, FINITE, SearcherContract
+from raresearch.testing.searcher_contract import CATEGORICAL, CONTINUOUS, FINITE, SearcherContract
 from raresearch.types import Config, config_id
 
 
 class TestGrid(SearcherContract):
-    spaces = (FINITE,)
+    spaces = (FINITE, CATEGORICAL)
 
     def make(self, space: Space, seed: int) -> Searcher:
         return GridSearcher(space)
@@ -83,6 +85,44 @@ class TestRandom(SearcherContract):
     def test_refuses_a_number_of_configs_that_is_none(self, configs: Any) -> None:
         with pytest.raises(SpecError, match=r"random\.configs: must be an integer from 1 up"):
             RandomSearcher(FINITE, configs=configs, seed=0)
+
+
+class TestSkopt(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        return SkoptSearcher(space, configs=20, seed=seed, initial=6)
+
+
+class TestSkoptHedge(SearcherContract):
+    spaces = (FINITE, CONTINUOUS)
+
+    def make(self, space: Space, seed: int) -> Searcher:
+        return SkoptSearcher(space, configs=14, seed=seed, acquisition="gp_hedge", initial=8)
+
+
+class TestOptunaTPE(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        return OptunaSearcher(space, configs=20, seed=seed, sampler="tpe", initial=4)
+
+
+class TestOptunaGP(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        # Few proposals of the process itself: each is a fit.
+        return OptunaSearcher(space, configs=13, seed=seed, sampler="gp", initial=10)
+
+
+class TestOptunaCMAES(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        return OptunaSearcher(space, configs=20, seed=seed, sampler="cmaes", population=4)
+
+
+class TestOptunaNSGA2(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        return OptunaSearcher(space, configs=20, seed=seed, sampler="nsga2", population=4)
+
+
+class TestOptunaRandom(SearcherContract):
+    def make(self, space: Space, seed: int) -> Searcher:
+        return OptunaSearcher(space, configs=20, seed=seed, sampler="random")
 
 
 def test_a_searcher_is_made_from_its_name_and_options() -> None:

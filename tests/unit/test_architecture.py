@@ -18,6 +18,7 @@ LAYERS = [
     ["searchers", "store", "metrics", "data"],
     ["training"],
     ["ensembles"],
+    ["statistics"],
     ["planner"],
     ["execution", "study"],
     ["report", "deploy"],

@@ -32,13 +32,13 @@ class Wimp:
 
     wimp_mass: float = constant(500.0, "GeV", "WIMP mass", "[P] Sec. III")
     wimp_cross_section: float = constant(
-        1e-45, "cm2", "WIMP-nucleon cross section", "[P] 1e-45; spin-independent by the released program, the text says dependent"
+        1e-45, "cm2", "WIMP-nucleon cross section", "[P]; spin-independent as in the released program, the text says dependent"
     )
     halo_density: float = constant(0.3, "GeV/cm3", "local density of dark matter", "[R] wimprates 0.5")
-    halo_v0: float = constant(238.0, "km/s", "most probable speed of the halo", "[R] wimprates 0.5; 220 in 2019, when the paper used it")
+    halo_v0: float = constant(238.0, "km/s", "most probable speed of the halo", "[R] wimprates 0.5; 220 in the paper's year")
     halo_escape: float = constant(544.0, "km/s", "escape speed of the galaxy", "[R] wimprates 0.5")
     halo_earth: float = constant(
-        253.7, "km/s", "mean speed of the Earth through the halo", "[R] |(11.1, 250.2, 7.3)| km/s plus the Earth's orbit, year's mean"
+        252.1, "km/s", "mean speed of the Earth through the halo", "[R] wimprates 0.5, on a day of average speed"
     )
 
     def rate(self, energy: Array) -> Array:
@@ -46,7 +46,7 @@ class Wimp:
         reduced = self.wimp_mass * _PROTON / (self.wimp_mass + _PROTON)
         flux = self.halo_density * self.wimp_cross_section * MASS_NUMBER**2 / (2.0 * self.wimp_mass * reduced**2)
         inverse_speed = mean_inverse_speed(self.slowest(energy), self.halo_v0, self.halo_earth, self.halo_escape)
-        # flux × η is per GeV² cm km/s once c² is put in: 1/(cm³) cm² c²/v × 1/GeV²
+        # c² turns GeV/c² into GeV where masses stand alone; 1e5 cm a km
         per_second_and_gev2 = flux * inverse_speed * _LIGHT**2 * 1e5
         per_kev_and_gram = per_second_and_gev2 * 1e-6 * _GRAM
         return np.asarray(per_kev_and_gram * 1e6 * _YEAR * helm(energy) ** 2)
@@ -59,9 +59,7 @@ class Wimp:
 
     def expected(self, tonne_years: float) -> float:
         """Recoils between `LOWEST` and `HIGHEST` in an exposure, before any detection."""
-        energy, cumulative = _table(self)
-        del energy
-        return float(cumulative[-1]) * tonne_years
+        return float(_table(self)[1][-1]) * tonne_years
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """``n`` recoil energies in keV."""
