@@ -31,7 +31,7 @@ from raresearch.deploy.card import FORMAT, KIND, PARTS
 from raresearch.deploy.scorer import CHUNK, checked_inputs, require
 from raresearch.errors import DataError
 from raresearch.experiment import TensorField
-from raresearch.types import Array, canonical, digest
+from raresearch.types import Array, digest
 
 CARD = "card.json"
 _MEND = "copy it again, or export it again"
@@ -168,17 +168,12 @@ class Bundle:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _run(self, inputs: Mapping[str, Array]) -> Array:
+        session = self._session
         try:
-            scores = self._session.run(["score"], {name: np.ascontiguousarray(x) for name, x in inputs.items()})[0]
-        except DataError:
-            raise
+            scores = session.run(["score"], {name: np.ascontiguousarray(x) for name, x in inputs.items()})[0]
         except Exception as error:  # as above
             raise DataError("ensemble.onnx", f"onnxruntime failed: {_line(error)}", "export it again") from error
         return np.asarray(scores, dtype=np.float64)
-
-    def describe(self) -> str:
-        """The card as JSON."""
-        return canonical(dict(self.card))
 
 
 def _line(error: Exception) -> str:

@@ -38,9 +38,14 @@ def calibrated(calibration: Calibration, scores_N: torch.Tensor) -> torch.Tensor
             torch.tensor(p, dtype=torch.float64) for p in (calibration.parameters[:half], calibration.parameters[half:])
         )
         return _interpolated(scores_N, knots, values)
-    slope, offset = (*calibration.parameters, 0.0)[:2]
-    clipped = scores_N.clamp(EDGE, 1.0 - EDGE)
+    slope, offset = (_exact(p) for p in (*calibration.parameters, 0.0)[:2])
+    clipped = torch.minimum(torch.maximum(scores_N, _exact(EDGE)), _exact(1.0 - EDGE))
     return torch.sigmoid(slope * (torch.log(clipped) - torch.log1p(-clipped)) + offset)
+
+
+def _exact(number: float) -> torch.Tensor:
+    """A constant in float64: the exporter to ONNX rounds Python's numbers to float32, even beside float64 tensors."""
+    return torch.tensor(number, dtype=torch.float64)
 
 
 def count_below(known_V: torch.Tensor, x_N: torch.Tensor, through: bool = False) -> torch.Tensor:
@@ -62,15 +67,15 @@ def count_below(known_V: torch.Tensor, x_N: torch.Tensor, through: bool = False)
 
 def _rank(logits_N: torch.Tensor, known_V: torch.Tensor) -> torch.Tensor:
     below, up_to = count_below(known_V, logits_N), count_below(known_V, logits_N, through=True)
-    return (below + up_to).double() / (2.0 * len(known_V))
+    return (below + up_to).double() / _exact(2.0 * len(known_V))
 
 
 def _median(logits_MN: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
     ranked, order = torch.sort(logits_MN, dim=0)
     below = torch.cumsum(weights_M[order], dim=0)
     # Counting what has not reached a half finds the first that has, without relying on which of equal maxima argmax takes.
-    low = (below < 0.5 - 1e-12).sum(0, keepdim=True)
-    high = (below <= 0.5 + 1e-12).sum(0, keepdim=True)
+    low = (below < _exact(0.5 - 1e-12)).sum(0, keepdim=True)
+    high = (below <= _exact(0.5 + 1e-12)).sum(0, keepdim=True)
     middle = torch.sigmoid(ranked.gather(0, low)) + torch.sigmoid(ranked.gather(0, high))
     return 0.5 * middle.squeeze(0)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,5 +80,5 @@ def network_dtype(field: TensorField) -> str:
 def require(*packages: str) -> None:
     """Raise `PluginError` where an optional package is missing."""
     for name in packages:
-        if importlib.util.find_spec(name) is None:
+        if find_spec(name) is None:
             raise PluginError(f"package {name!r}", "is needed here and not installed", "pip install 'raresearch[export]'")

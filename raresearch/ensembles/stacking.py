@@ -16,8 +16,8 @@ from raresearch.ensembles.rules import Goal, refuse_empty, refuse_test
 from raresearch.errors import SelectionError, SpecError
 from raresearch.types import Array, EpochTable, Member, named_stream
 
-#: strengths of the ridge that are tried, per event; 1 holds every weight near 0
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+#: strengths of the ridge that are tried, per event; 0.1 holds every weight near 0
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
@@ -161,5 +161,5 @@ def logistic(
     n = features_NL.shape[1]
     bounds = [(0.0 if non_negative else None, None)] * n + [(None, None)]
     begin = np.r_[np.full(n, 1.0 / n), 0.0] if start is None else start
-    options = {"maxiter": 500, "ftol": tolerance}
+    options = {"maxiter": 500, "ftol": tolerance, "gtol": 10 * tolerance}
     return np.asarray(minimize(loss, begin, jac=True, bounds=bounds, method="L-BFGS-B", options=options).x)

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raresearch import plugins
+from raresearch.errors import SpecError
 from raresearch.searchers.base import Searcher
+from raresearch.searchers.history import Observation
 from raresearch.space import Space
 from raresearch.spec import Component
 
+#: the folder of another study → its configs and their scores, by the figure of merit of this one
+Scored = Callable[[Path], Sequence[Observation]]
 
-def build_searcher(component: Component, space: Space, seed: int, base_dir: str | Path | None = None) -> Searcher:
+
+def build_searcher(
+    component: Component,
+    space: Space,
+    seed: int,
+    base_dir: str | Path | None = None,
+    scored: Scored | None = None,
+) -> Searcher:
     """The searcher that ``component`` names. Raises `PluginError` and `SpecError` for names and options, `SpaceError` for a
-    space that it cannot search."""
-    searcher: Searcher = plugins.build("searchers", component.name, component.options, base_dir, space=space, seed=seed)
+    space that it cannot search.
+
+    An option ``warm_start`` that is text is a path from ``base_dir``: a CSV, or the folder of another study, which
+    ``scored`` reads (scores need a rule and a figure of merit, which searchers know nothing of).
+    """
+    options = dict(component.options)
+    if isinstance(source := options.get("warm_start"), str):
+        path = Path(base_dir or ".") / source
+        options["warm_start"] = tuple(_of_study(component, path, scored)) if path.is_dir() else str(path)
+    searcher: Searcher = plugins.build("searchers", component.name, options, base_dir, space=space, seed=seed)
     return searcher
+
+
+def _of_study(component: Component, folder: Path, scored: Scored | None) -> Sequence[Observation]:
+    place = f"{component.name}.warm_start"
+    if scored is None:
+        raise SpecError(place, f"{folder} is a folder, and only files can be read here", "give a CSV of axes and scores")
+    if not (folder / "study.json").is_file():
+        raise SpecError(place, f"{folder} holds no study", "give the folder that `raresearch run` printed, or a CSV")
+    return scored(folder)

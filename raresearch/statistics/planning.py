@@ -54,9 +54,13 @@ def repeats_to_decide(
         raise SpecError(f"chance {chance!r}", "must lie between 0 and 1", "0.9 is usual")
     if difference == 0 or power(difference, variance_a, variance_b, ENOUGH, events, alpha) < chance:
         return None
-    low, high = 1, 2
-    while power(difference, variance_a, variance_b, high, events, alpha) < chance:
-        low, high = high, high * 2
+    # Student's distribution needs more than the normal one: begin there, a few steps below the answer.
+    reach = float(stats.norm.isf(alpha / 2) + stats.norm.ppf(chance))
+    low = max(1, int((variance_a + variance_b) / ((difference / reach) ** 2 - events)) - 1)
+    step = 1
+    while power(difference, variance_a, variance_b, low + step, events, alpha) < chance:
+        low, step = low + step, 2 * step
+    high = low + step
     while high - low > 1:
         middle = (low + high) // 2
         if power(difference, variance_a, variance_b, middle, events, alpha) < chance:

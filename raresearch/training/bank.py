@@ -104,7 +104,7 @@ def _sgd(s: Settings, p: _Rows, g: _Rows, m: _Rows, v: _Rows, steps: _Rows) -> N
     torch._fused_sgd_(
         p,
         g,
-        m,
+        m if s.beta1 else [],
         weight_decay=s.decay,
         momentum=s.beta1,
         lr=s.rate,

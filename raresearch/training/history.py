@@ -65,7 +65,7 @@ class History:
             outcome=Outcome(cell.key, "done", stop, self.best_epoch, self.best_loss, seconds),
             epochs={n: np.asarray(v) for n, v in self.epochs.items()},
             scores=self._scores(data),
-            weights=self.weights,
+            weights=dict(self.weights),  # a copy: a longer budget goes on with this history
             validation_events=data.validation_events,
             test_events=data.test_events,
             scaling=scaling,

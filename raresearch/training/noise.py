@@ -27,9 +27,20 @@ def hashed(h: torch.Tensor) -> torch.Tensor:
     return h ^ ((h >> 16) & _LOW16)
 
 
+def signed(number: int) -> int:
+    """``number`` modulo 2^32, as a signed 32-bit number.
+
+    >>> signed(2**32 + 5), signed(2**31)
+    (5, -2147483648)
+    """
+    return (number + 2**31) % 2**32 - 2**31
+
+
 def stream_key(noise: torch.Tensor, step: torch.Tensor | int, call: int) -> torch.Tensor:
     """int32 key of one dropout call; ``noise`` is the cell's int32 key, ``step`` counts optimiser steps from 0."""
-    return hashed(hashed(noise + step) ^ (call * GOLDEN & 0x7FFFFFFF))
+    # Hashed before it meets the cell's key: a sum of the two would give one cell's masks to another, some steps later.
+    counter = torch.as_tensor(step, dtype=torch.int32, device=noise.device) * GOLDEN + signed((call + 1) * _FIRST)
+    return hashed(hashed(counter) ^ noise)
 
 
 def threshold(p: float) -> int:

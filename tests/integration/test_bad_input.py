@@ -158,7 +158,8 @@ def truncated_hdf5(path):
 def truncated_root(path):
     uproot = pytest.importorskip("uproot")
     with uproot.recreate(path) as file:
-        file["events"] = events()
+        tree = file.mktree("events", {name: column.dtype for name, column in events().items()})
+        tree.extend(events())
     path.write_bytes(path.read_bytes()[:-300])
 
 

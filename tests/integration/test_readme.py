@@ -45,9 +45,10 @@ def place(tmp_path_factory):
     rng = np.random.default_rng(0)
     n = 60
     jets = awkward.unflatten(rng.random(3 * n).astype("f4"), np.full(n, 3))
+    flat = {name: rng.normal(size=n) for name in ("width", "height", "energy")} | {"label": np.arange(n) % 2}
     with uproot.recreate(folder / "events.root") as file:
-        columns = {name: rng.normal(size=n) for name in ("width", "height", "energy")}
-        file["events"] = {**columns, "label": np.arange(n) % 2, "jet_pt": jets}
+        tree = file.mktree("events", {**{name: column.dtype for name, column in flat.items()}, "jet_pt": "var * float32"})
+        tree.extend({**flat, "jet_pt": jets})
     (folder / "schema.yaml").write_text(mapping_block())
     return folder
 
@@ -113,7 +114,9 @@ def test_the_mapping_is_one():
 
 
 def test_the_table_of_folders_is_the_tree():
-    named = re.findall(r"`([\w/]+(?:\.py)?)/?`", TEXT.split("## Where things are")[1].split("Words:")[0])
+    rows = re.findall(r"^\| (`.*?) \|", TEXT, flags=re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w/.]+)`", row)]
+    assert len(named) > 10
     for name in named:
         parents = [ROOT, ROOT / "raresearch"]
         assert any((p / name.rstrip("/")).exists() for p in parents), name

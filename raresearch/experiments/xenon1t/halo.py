@@ -64,7 +64,7 @@ class Wimp:
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """``n`` recoil energies in keV."""
         energy, cumulative = _table(self)
-        return np.interp(rng.random(n) * cumulative[-1], cumulative, energy)
+        return np.asarray(np.interp(rng.random(n) * cumulative[-1], cumulative, energy))
 
 
 def helm(energy: Array) -> Array:
