@@ -189,9 +189,13 @@ class Study:
         values = [estimate(reader, e, self.objective).value for e in select(mine, self.rule)]
         return config_score(values, self.spec.statistic, self.objective.goal)
 
-    def counts(self) -> Counts:
+    def saw(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Report progress from ``outcomes`` that somebody read from the store; the study's own state does not change."""
+        self.on_change(self.counts({**outcomes, **self._outcomes}))
+
+    def counts(self, outcomes: Mapping[str, Outcome] | None = None) -> Counts:
         """Cells in total, done, failed, reused from earlier runs, running."""
-        states = [o.state for o in self._outcomes.values()]
+        states = [o.state for o in (self._outcomes if outcomes is None else outcomes).values()]
         total = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
         return Counts(total, states.count("done"), states.count("failed"), self._reused, self._running)
 

@@ -7,14 +7,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from raresearch.api.parts import Parts, build_parts
 from raresearch.api.run import Datasets
+from raresearch.errors import CellFailure
 from raresearch.experiment import parameters
-from raresearch.planner import plan_packs
+from raresearch.planner import fill, plan_packs
 from raresearch.spec import StudySpec, load
 from raresearch.study import make_cells
 from raresearch.training.arrays import fold_data
@@ -22,13 +23,17 @@ from raresearch.training.policy import Keep
 from raresearch.types import Cell, Config
 
 TIMED_EPOCHS = 2  # the first epoch of a process pays for imports and caches, so the second is the one that counts
+TIMED_CELLS = 32  # of a pack: more members take the same time each
 TIMED_CONFIGS = 24  # more configs than this are sampled evenly: a plan must not take as long as the study
 
 
 @dataclass(frozen=True)
 class Plan:
     """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; all are upper bounds, since
-    early stopping ends most trainings sooner. ``disk_bytes`` counts scores of every epoch, if they are kept."""
+    early stopping ends most trainings sooner. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
+    ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
+    the networks of some timed configs cannot be packed.
+    """
 
     study: str
     scale: str | None
@@ -41,10 +46,13 @@ class Plan:
     epochs: int
     disk_bytes: int | None
     workers: int
+    fill: float | None = None
     seconds_per_epoch: float | None = None
     seconds_per_cell: float | None = None
+    cells_per_hour: float | None = None
     hours: float | None = None
     timed_configs: int = 0
+    alone: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,8 +90,10 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
     cells = None if count is None else count * each
     events = _events(spec, parts, configs[0])
     epochs = max(int(str(c["train.epochs"])) for c in configs)
-    packs = len(plan_packs(_cells(spec, parts, configs))) if count == len(configs) else cells
-    workers = (os.cpu_count() or 1) if spec.execution.workers == "auto" else int(spec.execution.workers)
+    workers = _workers(spec)
+    # A searcher that waits for scores proposes config by config: then the packs of one stand for those of all.
+    planned = plan_packs(_cells(spec, parts, configs), workers)
+    packs = None if count is None else len(planned) * count // len(configs)
     return Plan(
         study=spec.name,
         scale=spec.scale,
@@ -95,8 +105,15 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
         events=events,
         epochs=epochs,
         disk_bytes=None if cells is None or events is None else _disk(spec, cells, events, epochs),
-        workers=1 if spec.execution.backend == "local" else workers,
+        workers=workers,
+        fill=fill(planned),
     )
+
+
+def _workers(spec: StudySpec) -> int:
+    if spec.execution.backend == "local":
+        return 1
+    return (os.cpu_count() or 1) if spec.execution.workers == "auto" else int(spec.execution.workers)
 
 
 def _cells(spec: StudySpec, parts: Parts, configs: Sequence[Config]) -> list[Cell]:
@@ -119,21 +136,47 @@ def _timed(plan: Plan, spec: StudySpec, parts: Parts, configs: Sequence[Config],
     chosen = configs[::step]
     with tempfile.TemporaryDirectory(prefix="raresearch-check-") as folder:
         datasets = Datasets(spec, parts, Path(folder), "local", progress)
-        per_epoch = [_seconds_per_epoch(spec, parts, datasets, config) for config in chosen]
+        alone: list[str] = []
+        per_epoch = [_seconds_per_epoch(spec, parts, datasets, config, alone) for config in chosen]
     mean_epoch = sum(per_epoch) / len(per_epoch)
     per_cell = sum(s * int(str(c["train.epochs"])) for s, c in zip(per_epoch, chosen, strict=True)) / len(chosen)
-    hours = None if plan.cells is None else plan.cells * per_cell / plan.workers / 3600
-    content = {**plan.to_json(), "seconds_per_epoch": mean_epoch, "seconds_per_cell": per_cell, "hours": hours}
-    return Plan(**{**content, "timed_configs": len(chosen)})
+    timings = {
+        "seconds_per_epoch": mean_epoch,
+        "seconds_per_cell": per_cell,
+        "cells_per_hour": 3600 * plan.workers / per_cell,
+        "hours": None if plan.cells is None else plan.cells * per_cell / plan.workers / 3600,
+        "timed_configs": len(chosen),
+        "alone": tuple(sorted(set(alone))),
+    }
+    return replace(plan, **timings)  # type: ignore[arg-type]
 
 
-def _seconds_per_epoch(spec: StudySpec, parts: Parts, datasets: Datasets, config: Config) -> float:
-    from raresearch.training.single import train_cell
+def _seconds_per_epoch(spec: StudySpec, parts: Parts, datasets: Datasets, config: Config, alone: list[str]) -> float:
+    """A member's share of the last timed epoch of a pack as the study would train it."""
+    from raresearch.training.pack import Work, train_pack
+    from raresearch.training.width import free_memory
 
     fingerprint = datasets.fingerprint(config)
     known = {**parameters(parts.experiment), **config, "train.epochs": TIMED_EPOCHS, "train.patience": 0}
-    cell = make_cells(spec, parts.experiment, known, fingerprint)[0]
-    stamps = [time.perf_counter()]
-    data = fold_data(datasets.loaded[fingerprint], 0, spec.folds, spec.seed)
-    train_cell(cell, parts.experiment, data, spec.seed, Keep(), lambda cell, epoch: stamps.append(time.perf_counter()))
-    return stamps[-1] - stamps[-2]
+    cells = plan_packs(make_cells(spec, parts.experiment, known, fingerprint), _workers(spec))[0].cells
+    ends: dict[str, list[float]] = {}
+    failures: list[str] = []
+    asked = config["train.pack"]
+    work = Work(
+        experiment=parts.experiment,
+        study_seed=spec.seed,
+        keep=Keep(),
+        data=lambda cell: fold_data(datasets.loaded[fingerprint], cell.fold, spec.folds, spec.seed),
+        land=lambda records: failures.extend(r.outcome.error for r in records if r.outcome.error),
+        report=lambda cell, epoch: ends.setdefault(cell.key, []).append(time.perf_counter()),
+        explain=lambda cell, why: alone.append(why),
+        memory=free_memory() // 2,
+        width=asked if isinstance(asked, int) else None,
+    )
+    train_pack(cells[:TIMED_CELLS], work)
+    if failures:
+        raise CellFailure(failures[0])
+    # Of the members that began together: those whose first epoch ended before anybody's second.
+    second = min(stamps[-1] for stamps in ends.values())
+    together = [stamps for stamps in ends.values() if stamps[0] < second]
+    return (max(s[-1] for s in together) - max(s[0] for s in together)) / len(together)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ from raresearch.training.arrays import Loaded, fold_events, validation_name
 from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
+
+
+WATCH_SECONDS = 2.0
 
 
 @dataclass
@@ -202,8 +206,29 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
 
 def _finish(study: Study, executor: Executor) -> OpenStudy:
     study.start()
-    executor.run(study)
+    with _watched(study):
+        executor.run(study)
     return OpenStudy(study.store)
+
+
+@contextmanager
+def _watched(study: Study) -> Iterator[None]:
+    """Report cells as they land: the study hears of a pack only when all of it is done, which may take long."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        store = Store(study.store.root)
+        while not ended.wait(WATCH_SECONDS):
+            with suppress(StoreError):  # a damaged landing is the driver's to report
+                study.saw(store.outcomes())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

@@ -15,7 +15,8 @@ only later or sooner.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,23 +28,52 @@ ROWS = 128  # candidates handled at once: their few events fit a core's cache
 ROUNDS, FRESH_ROUNDS = 7, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
 MOVE, FRESH_MOVE = 0.02, 0.5  # first move of τ, in units of what a candidate can add
 MANY = 128  # exact evaluations in a step that cost more than choosing the few events anew
+MARGIN = 1.5  # how much further off than needed an event must be to be left out as certain
 BATCH = 16  # exact evaluations between two looks at the next bound
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """Where the threshold's sum is before a candidate is added, and how far a candidate carries it or an event.
+
+    What is added lies in a span, so the threshold moves by no less and no more than the span's ends: an event that is
+    further off than the span is wide stays on its side.
+    """
+
+    threshold: float
+    width: float
+    least: float
+
+    def below(self, total: Array) -> Array:
+        """Signal that no candidate lifts above the threshold."""
+        return np.asarray(total <= self.threshold - self.width)
+
+    def above(self, total: Array) -> Array:
+        """Background that passes with every candidate."""
+        return np.asarray(total >= self.threshold + self.width)
+
+    def near(self, total: Array) -> Array:
+        """Events that candidates can carry across."""
+        return np.asarray(np.abs(total - self.threshold) <= self.width)
 
 
 @dataclass
 class _Subset:
     """The few events. ``signal``, ``background``: event numbers; ``low`` (M, A), ``high`` (M, B) float32: what candidates add there.
 
-    ``shift`` (M,): how much a candidate moves the threshold, from the step before. ``peak``: the largest of
-    ``low`` and ``high``, for rounding.
+    ``below``, ``above``: events that were certain when these were chosen. ``shift`` (M,): how much a candidate moves the
+    threshold, from the step before. ``peak``: the largest of ``low`` and ``high``, for rounding. ``size``: of the ensemble then.
     """
 
     signal: Array
     background: Array
+    below: Array
+    above: Array
     low: Array
     high: Array
     shift: Array
     peak: float
+    size: int
     age: int = 0
     exact: int = 0
 
@@ -79,9 +109,10 @@ class RejectionEngine:
         return np.asarray(self.parts[candidate], dtype=np.float64)
 
     def best(self, total_N: Array, size: int, among: Array) -> Pick | None:
-        subset = self._events(total_N, size)
-        bounds, highest = self._bounds(subset, total_N, among)
-        near = self._near(total_N)
+        reach = self._reach(total_N)
+        subset = self._events(total_N, size, reach)
+        bounds, highest = self._bounds(subset, total_N, reach, among)
+        passes = self._exact(total_N, size, reach)
         order = np.argsort(bounds, kind="stable")  # of equal bounds the lowest number comes first
         winner, fewest, before = -1, len(self.background) + 1, self.evaluated
         for start in range(0, len(order), BATCH):
@@ -92,91 +123,117 @@ class RejectionEngine:
                 if bounds[order[start]] > fewest:
                     break
                 continue
-            counts = [self._passes(total_N, near, size, int(among[place]), float(highest[place])) for place in batch]
             self.evaluated += len(batch)
-            for place, count in zip(batch, counts, strict=True):
-                candidate = int(among[place])
-                if count >= self.floor and (count < fewest or (count == fewest and candidate < winner)):
-                    winner, fewest = candidate, count
+            for candidate, most in zip(among[batch].tolist(), highest[batch].tolist(), strict=True):
+                number = passes(candidate, most)
+                if number >= self.floor and (number < fewest or (number == fewest and candidate < winner)):
+                    winner, fewest = candidate, number
         subset.age, subset.exact = subset.age + 1, self.evaluated - before
         return None if winner < 0 else Pick(winner, 1.0 - fewest / len(self.background))
 
-    def _near(self, total_N: Array) -> tuple[Array, Array]:
-        """Signal and background that any candidate can carry past the threshold: all others stay on their side.
-
-        What is added lies in ``span``, so the threshold moves by no less and no more than that.
-        """
+    def _reach(self, total_N: Array) -> _Reach:
+        threshold = float(np.partition(total_N[self.signal], self.lost)[self.lost])
         least, most = self.span
-        sums = total_N[self.signal]
-        threshold = np.partition(sums, self.lost)[self.lost]
-        reach = (most - least) * (1 + 1e-9) + 1e-9 * abs(threshold)
-        return self.signal[sums <= threshold + reach], self.background[total_N[self.background] >= threshold - reach]
+        return _Reach(threshold, (most - least) * (1 + 1e-9) + 1e-9 * abs(threshold), least)
 
-    def _passes(self, total_N: Array, near: tuple[Array, Array], size: int, candidate: int, highest: float) -> int:
-        """Background at or above the threshold, exactly. ``highest``: the threshold's sum is not above it."""
-        part = self.parts[candidate]
-        signal, background = (np.take(total_N, rows) + np.take(part, rows) for rows in near)
-        low = signal[signal <= highest]
-        threshold = np.partition(low, self.lost)[self.lost]
-        # The figure of merit compares means; a division may make equal what was not, never turn an order around.
-        open_ = background[background >= threshold - 1e-9 * abs(threshold)]
-        return int(np.count_nonzero(open_ / (size + 1) >= threshold / (size + 1)))
+    def _exact(self, total_N: Array, size: int, reach: _Reach) -> Callable[[int, float], int]:
+        """(candidate, a value that its threshold's sum does not exceed) → background at or above its threshold, exactly."""
+        sums = total_N[self.signal], total_N[self.background]
+        signal, background = (rows[reach.near(s)] for rows, s in zip((self.signal, self.background), sums, strict=True))
+        below = int(np.count_nonzero(sums[0] < reach.threshold - reach.width))
+        above = int(np.count_nonzero(sums[1] > reach.threshold + reach.width))
+        near_signal, near_background = total_N[signal], total_N[background]
 
-    def _events(self, total_N: Array, size: int) -> _Subset:
-        """The few events for this step; chosen anew where the last step's left too many candidates open."""
-        if self._subset is None or self._subset.exact > MANY:
-            self._subset = self._choose_events(total_N + self._typical, size)
-        return self._subset
+        def passes(candidate: int, most: float) -> int:
+            part = self.parts[candidate]
+            low = near_signal + np.take(part, signal)
+            low = low[low <= most]
+            threshold = np.partition(low, self.lost - below)[self.lost - below]
+            # The figure of merit compares means; a division may make equal what was not, never turn an order around.
+            open_ = near_background + np.take(part, background)
+            open_ = open_[open_ >= threshold - 1e-9 * abs(threshold)]
+            return above + int(np.count_nonzero(open_ / (size + 1) >= threshold / (size + 1)))
 
-    def _choose_events(self, expected_N: Array, size: int) -> _Subset:
-        s, b = expected_N[self.signal], expected_N[self.background]
+        return passes
+
+    def _events(self, total_N: Array, size: int, reach: _Reach) -> _Subset:
+        """The few events for this step; chosen anew where the last step's left too many candidates open, or far fewer would do."""
+        old = self._subset
+        if old is None or old.exact > MANY or size >= 2 * max(old.size, 1):
+            old = self._subset = self._choose_events(total_N, size, reach)
+        return old
+
+    def _choose_events(self, total_N: Array, size: int, reach: _Reach) -> _Subset:
+        expected = total_N + self._typical
+        s, b = expected[self.signal], expected[self.background]
         spread = 1.0 + 3.0 / (1 + size)  # the fewer members, the further a candidate carries events past the threshold
         n_low = min(len(s), self.lost + 1 + max(200, int(0.4 * spread * self.lost)))
-        lowest = np.argsort(s, kind="stable")[:n_low]
-        passing = int(np.count_nonzero(b >= s[lowest[self.lost]]))
+        lowest = np.argpartition(s, n_low - 1)[:n_low]
+        passing = int(np.count_nonzero(b >= np.partition(s, self.lost)[self.lost]))
         n_high = min(len(b), int(1.5 * spread * passing) + 200)
-        highest = np.argsort(-b, kind="stable")[:n_high]
-        signal, background = np.sort(self.signal[lowest]), np.sort(self.background[highest])  # rising: a gather reads forward
+        highest = np.argpartition(-b, n_high - 1)[:n_high]
+        # In rising order, so that a gather reads forward.
+        signal, background = np.sort(self.signal[lowest]), np.sort(self.background[highest])
+        # With room to spare, so that they are still certain after some steps more: those that are not would loosen the bounds.
+        wider = replace(reach, width=MARGIN * reach.width)
+        certain = wider.below(total_N[signal]), wider.above(total_N[background])
+        below, above, signal, background = (
+            signal[certain[0]],
+            background[certain[1]],
+            signal[~certain[0]],
+            background[~certain[1]],
+        )
+        low, high = self._gather(signal), self._gather(background)
+        peak = max(float(a.max(initial=0.0)) for a in (low, -low, high, -high))
+        shift = np.zeros(len(low), dtype=np.float32) if self._subset is None else self._subset.shift
+        return _Subset(signal, background, below, above, low, high, shift, peak, size)
 
-        def gather(rows: slice) -> tuple[Array, Array]:
-            part = self.parts[rows]
-            return _padded(_columns(part, signal), 0.0), _padded(_columns(part, background), 0.0)
+    def _gather(self, events: Array) -> Array:
+        """(M, A) float32 of the events' columns; the last is repeated until A is a multiple of 8 (see `count`)."""
+        wide = np.pad(events, (0, -len(events) % 8), mode="edge") if len(events) else events
+        found = np.empty((len(self.parts), len(wide)), dtype=np.float32)
+        for start in range(0, len(found), ROWS):
+            # "clip" spares the check of every number.
+            found[start : start + ROWS] = np.take(self.parts[start : start + ROWS], wide, axis=1, mode="clip")
+        return found
 
-        chunks = [gather(slice(start, start + ROWS)) for start in range(0, len(self.parts), ROWS)]
-        low, high = (np.concatenate([c[i] for c in chunks]) for i in (0, 1))
-        peak = max(float(np.abs(a).max(initial=0.0)) for a in (low, high))
-        return _Subset(signal, background, low, high, np.zeros(len(low), dtype=np.float32), peak)
-
-    def _bounds(self, subset: _Subset, total_N: Array, among: Array) -> tuple[Array, Array]:
+    def _bounds(self, subset: _Subset, total_N: Array, reach: _Reach, among: Array) -> tuple[Array, Array]:
         """(K,) lower bounds on the background that passes, and (K,) upper bounds on the threshold's sum."""
-        low_total, high_total = total_N[subset.signal], total_N[subset.background]
-        centre = np.float32(np.partition(low_total, self.lost)[self.lost])
+        needed = self.lost + 1 - int(np.count_nonzero(reach.below(total_N[subset.below])))
+        above = int(np.count_nonzero(reach.above(total_N[subset.above])))
+        centre, least = np.float32(reach.threshold), np.float32(reach.threshold + reach.least)
         # Half an ulp for each of the two roundings to float32 and for their sum, with as much again to spare.
         slack = np.float32(4 * np.finfo(np.float32).eps * (np.abs(total_N).max(initial=0.0) + subset.peak))
-        low_total, high_total = _padded(low_total, np.inf), _padded(high_total, -np.inf)
+        low_total = _padded(total_N[subset.signal], subset.low.shape[1], np.inf)
+        high_total = _padded(total_N[subset.background], subset.high.shape[1], -np.inf)
 
         def bound(rows: Array | slice) -> tuple[Array, Array]:
-            sums = subset.low[rows] + low_total
-            tau = self._bisect(sums, centre + subset.shift[rows], subset)
-            subset.shift[rows] = np.where(np.isinf(tau), subset.peak, tau - centre)  # a better guess for the next step
+            guess = centre + subset.shift[rows]
+            tau = _bisect(subset.low[rows] + low_total, guess, needed, subset.peak, fresh=subset.size == 0 and subset.age == 0)
+            tau = np.maximum(tau, least)  # the threshold is no lower, and only there are the events below certain to count
+            subset.shift[rows] = np.where(np.isinf(tau), subset.shift[rows], tau - centre)  # a better guess for the next step
             passing = count(subset.high[rows] + high_total >= (tau + slack)[:, None])
-            return passing, tau.astype(np.float64) + float(slack)
+            return passing + above, tau.astype(np.float64) + float(slack)
 
         # One thread: these operations last microseconds, and handing the interpreter's lock over costs more than it gains.
         found = [bound(_run(among[start : start + ROWS])) for start in range(0, len(among), ROWS)]
         return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
-    def _bisect(self, sums_KA: Array, guess_K: Array, subset: _Subset) -> Array:
-        """(K,) values at or below which more than L of each row lie; close to the least such value, if the guess is good."""
-        valid = np.full(len(sums_KA), np.inf, dtype=np.float32)  # no bound at all, where no guess was high enough
-        rounds, move = (ROUNDS, MOVE) if subset.age else (FRESH_ROUNDS, FRESH_MOVE)
-        tried, step = guess_K.astype(np.float32), np.float32(move * subset.peak)
-        for _ in range(rounds):
-            enough = count(sums_KA <= tried[:, None]) > self.lost
-            valid = np.where(enough, np.minimum(valid, tried), valid)
-            tried = np.where(enough, tried - step, tried + step)
-            step = step / 2
-        return valid
+
+def _bisect(sums_KA: Array, guess_K: Array, needed: int, peak: float, fresh: bool) -> Array:
+    """(K,) values at or below which ``needed`` of each row lie; close to the least such value, if the guess is good."""
+    valid = np.full(len(sums_KA), np.inf, dtype=np.float32)  # no bound at all, where no guess was high enough
+    failed = np.full(len(sums_KA), -np.inf, dtype=np.float32)
+    rounds, move = (FRESH_ROUNDS, FRESH_MOVE) if fresh else (ROUNDS, MOVE)
+    tried = guess_K.astype(np.float32)
+    step = np.full(len(tried), move * peak, dtype=np.float32)
+    for _ in range(rounds):
+        enough = count(sums_KA <= tried[:, None]) >= needed
+        valid, failed = np.where(enough, np.minimum(valid, tried), valid), np.where(enough, failed, np.maximum(failed, tried))
+        # Strides double until the value is between two tries, then halve.
+        step = np.where(np.isfinite(valid) & np.isfinite(failed), (valid - failed) / 2, step * 2)
+        tried = np.where(enough, valid - step, failed + step)
+    return valid
 
 
 def count(mask_KA: Array) -> Array:
@@ -200,13 +257,6 @@ def _run(rows: Array) -> Array | slice:
     return slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
 
 
-def _columns(rows: Array, numbers: Array) -> Array:
-    """``rows[:, numbers]``; "clip" spares the check of every number."""
-    return np.take(rows, numbers, axis=1, mode="clip")
-
-
-def _padded(values: Array, fill: float) -> Array:
-    """(..., A) float32 with A filled up to a multiple of 8."""
-    missing = -values.shape[-1] % 8
-    wide = np.pad(values.astype(np.float32), [(0, 0)] * (values.ndim - 1) + [(0, missing)], constant_values=fill)
-    return np.ascontiguousarray(wide)
+def _padded(values: Array, width: int, fill: float) -> Array:
+    """(width,) float32: ``values``, then ``fill``."""
+    return np.pad(values.astype(np.float32), (0, width - len(values)), constant_values=fill)

@@ -73,8 +73,8 @@ def fix_acceptance(
     scores, weights = _of(sample, species, classes)
     order = np.argsort(-scores, kind="stable")
     kept = np.cumsum(weights[order])
-    place = int(np.argmax(kept >= fraction * (1 - ROUNDING) * kept[-1]))
-    threshold = float(scores[order[place]])
+    threshold = _quantile(scores[order], kept, fraction)
+    place = int(np.count_nonzero(scores >= threshold)) - 1  # equal scores are kept together
     n = kish(weights)
     rank = min(float(kept[place] / kept[-1]) * n, n)
     fixed = _true_fraction(rank, n, float(kept[place] / kept[-1]), level, threshold)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,6 @@ from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
 from raresearch.types import Cell, Outcome, Pack
 
-LAND_SECONDS, LAND_BYTES = 10.0, 256 << 20  # what a killed worker may lose, and what waiting records may hold in memory
 MEMORY_SHARE = 0.5  # of what is free: the rest is for the other processes, the page cache and what was not foreseen
 
 Report: TypeAlias = Callable[[Cell, int], None]
@@ -57,7 +55,6 @@ def run_pack(context: WorkContext, pack: Pack, report: Report) -> list[Outcome]:
         todo = [c for c in pack.cells if mine[c.key]]
         if todo:
             _train(context, todo, landing, report)
-        landing.flush()
     missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
     there = store.outcomes() if missing else {}
     return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
@@ -70,26 +67,17 @@ def _lease(leases: ExitStack, context: WorkContext, store: Store, cell: Cell) ->
 
 @dataclass
 class _Landing:
-    """Records on their way into the store: some at a time, since a landing costs as much as a short training."""
+    """Records on their way into the store, as soon as their trainings end: a landing costs milliseconds, and a worker that
+    is killed must not take a finished training with it."""
 
     store: Store
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    waiting: list[CellRecord] = field(default_factory=list)
-    landed: float = field(default_factory=time.monotonic)
 
     def add(self, records: Sequence[CellRecord]) -> None:
-        """Take ``records``; land what waits if it is much or old."""
+        """Land ``records`` together."""
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        self.waiting += [replace(r, worker=worker) for r in records]
-        held = sum(matrix.nbytes for r in self.waiting for _, matrix in r.scores.values())
-        if held > LAND_BYTES or time.monotonic() - self.landed > LAND_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Land all that waits."""
-        self.store.land(self.waiting)
-        self.outcomes |= {r.cell.key: r.outcome for r in self.waiting}
-        self.waiting, self.landed = [], time.monotonic()
+        self.store.land([replace(r, worker=worker) for r in records])
+        self.outcomes |= {r.cell.key: r.outcome for r in records}
 
 
 def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,16 +100,17 @@ def _value(space: Space, name: str, text: str) -> Value:
 
 
 def _parsed(text: str) -> list[Value]:
-    """The value that ``text`` writes in JSON, or as Python writes its constants."""
+    """What ``text`` may mean, as JSON, as Python writes its constants, as a number."""
     constants: Mapping[str, Value] = {"True": True, "False": False, "None": None}
     if text in constants:
         return [constants[text]]
-    try:
-        value = freeze(json.loads(text))
-        canonical(value)  # JSON as Python reads it has NaN and infinity
-    except (ValueError, TypeError):
-        return []
-    return [value]
+    values: list[Value] = []
+    for read in (json.loads, float):  # a number may be written as JSON does not: .1
+        with suppress(ValueError, TypeError):
+            value = freeze(read(text))
+            canonical(value)  # NaN and infinity are no values
+            values.append(value)
+    return values
 
 
 def _score(place: str, line: str, text: str | None) -> float:

@@ -48,6 +48,7 @@ class Work:
     memory: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     width: int | None = None
+    explain: Callable[[Cell, str], None] = lambda cell, why: None  # why a cell trains alone
 
 
 def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence[Cell]] | None = None) -> None:
@@ -104,6 +105,7 @@ class _Pack:
             lane, model = first
             kernel = choose(self.work.experiment, lane, model, self.work.study_seed, self.known)
             if kernel.make is None:
+                self.work.explain(lane.cell, kernel.why)
                 self._alone(lane)
             else:
                 self._together(kernel, lane, model)
@@ -177,11 +179,13 @@ class _Pack:
         started = time.perf_counter()
         losses = stack.epoch()
         outputs = stack.outputs_of("validation", range(len(stack.lanes)))
+        # Where every epoch's scores are kept, all members' at once; else of those that ask.
+        blind = stack.outputs_of("test", range(len(stack.lanes))) if self.work.keep.all_scores else None
         staying = []
         for number, lane in enumerate(stack.lanes):
             lane.epoch += 1
             try:
-                self._record(stack, number, losses[number], outputs[number])
+                self._record(stack, number, losses[number], outputs[number], blind)
             except CellFailure as error:
                 self._fail([lane.cell, *self._open_shorter(lane)], str(error))
                 continue
@@ -195,7 +199,9 @@ class _Pack:
         if len(staying) < len(stack.lanes):
             stack.keep(staying) if staying else stack.lanes.clear()
 
-    def _record(self, stack: Stack, number: int, loss: float, output: torch.Tensor) -> None:
+    def _record(
+        self, stack: Stack, number: int, loss: float, output: torch.Tensor, blind: Sequence[torch.Tensor] | None
+    ) -> None:
         lane, experiment = stack.lanes[number], self.work.experiment
         config = lane.cell.config
         lane.history.add(
@@ -203,7 +209,7 @@ class _Pack:
             judged(experiment, output, lane.events.validation, config),
             self.work.keep,
             snapshot=lambda: stack.snapshot(number),
-            blind=lambda: logits_of(experiment, stack.outputs_of("test", [number])[0], config),
+            blind=lambda: logits_of(experiment, blind[number] if blind else stack.outputs_of("test", [number])[0], config),
         )
 
     def _alone(self, lane: Lane) -> None:

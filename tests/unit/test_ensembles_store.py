@@ -18,7 +18,7 @@ from raresearch.ensembles.repeats import BestOfRepeats, EverySeed
 from raresearch.ensembles.rules import BestEpoch, LastK
 from raresearch.ensembles.stacking import Stacking
 from raresearch.errors import DataError, SelectionError, SpecError
-from raresearch.metrics.foms import Rejection, RocAuc
+from raresearch.metrics.foms import Rejection
 from raresearch.spec import load
 from raresearch.store.records import CellRecord
 from raresearch.store.store import Store
@@ -51,7 +51,7 @@ def record(label, hidden, fold, seed, truth, table, spec, spoil):
     config = {"data.events": 900, "model.hidden": hidden, "train.epochs": EPOCHS}
     cell = Cell(config, fold, seed, EPOCHS, {"data": "made-up", "folds": spec.folds})
     rng = np.random.default_rng([ord(label), fold, seed])
-    quality = QUALITY[label] + 0.1 * rng.normal()
+    quality = QUALITY[label] + 0.03 * rng.normal()
     logits = (np.linspace(0.5, 1, EPOCHS)[:, None] * quality * truth + 0.5 * rng.normal(size=(EPOCHS, N))).astype(np.float32)
     y, used = table["label"].to_numpy() == 1, table["label"].to_numpy() >= 0
     columns = {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MODELS = (Wimp, Electrons, Detector)
+_SCORED = 128  # events through the network at once where it only scores
 
 
 class Xenon1T(Experiment):
@@ -98,9 +99,14 @@ class Xenon1T(Experiment):
     def forward(self, model: nn.Module, inputs: Mapping[str, torch.Tensor], config: Config) -> torch.Tensor:
         """(B, 2): logit and penalty, from the part of the canvas that holds the picture."""
         layout = simulator.layout_of(config)
+        import torch
+
         image = inputs["image"][..., : layout.pixels]
         image = image.view(*image.shape[:-1], *layout.shape)
-        return model(image)  # type: ignore[no-any-return]
+        if model.training:
+            return model(image)  # type: ignore[no-any-return]
+        # Scoring takes thousands of events at once; their feature maps would fill gigabytes.
+        return torch.cat([model(some) for some in torch.split(image, _SCORED)])
 
     def logit(self, output: torch.Tensor, config: Config) -> torch.Tensor:
         """The first of the network's two outputs, (B,)."""
