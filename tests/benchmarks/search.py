@@ -113,12 +113,17 @@ def quality(seeds: int, asks: int) -> list[dict[str, Any]]:
     rows = []
     for name, make in problems.items():
         space, score = make()
-        best = {s: [best_after(asks, build(space, asks, seed), score) for seed in range(seeds)] for s, build in SEARCHERS.items()}
+        best = {
+            s: [best_after(asks, build(space, asks, seed), score) for seed in range(seeds)] for s, build in SEARCHERS.items()
+        }
         for searcher, found in best.items():
             p = None if searcher == "random" else float(mannwhitneyu(found, best["random"], alternative="greater").pvalue)
             low, median, high = (float(q) for q in np.quantile(found, [0.25, 0.5, 0.75]))
             rows.append({"problem": name, "searcher": searcher, "median": median, "quartiles": [low, high], "p": p})
-            print(f"{name:14} {searcher:7} median {median:9.5f}  [{low:9.5f}, {high:9.5f}]  p {'-' if p is None else f'{p:.1e}'}", flush=True)
+            print(
+                f"{name:14} {searcher:7} median {median:9.5f}  [{low:9.5f}, {high:9.5f}]  p {'-' if p is None else f'{p:.1e}'}",
+                flush=True,
+            )
     return rows
 
 
@@ -166,7 +171,10 @@ def times(observations: Sequence[int] = (50, 100, 150, 300), repeats: int = 5) -
         row["skopt.Optimizer, its threads"] = float(np.median(time_skopt(points, 1, None)))  # one: it can take a minute
         rows.append(row)
         ratios = [row[name] / row["raresearch skopt"] for name in list(row)[2:]]
-        print(f"{n:4} observations: {row['raresearch skopt']:.3f} s; {list(row)[2:]} {ratios[0]:.1f}x, {ratios[1]:.1f}x as long", flush=True)
+        print(
+            f"{n:4} observations: {row['raresearch skopt']:.3f} s; {list(row)[2:]} {ratios[0]:.1f}x, {ratios[1]:.1f}x as long",
+            flush=True,
+        )
     return rows
 
 

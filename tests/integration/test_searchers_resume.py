@@ -14,7 +14,7 @@ import pytest
 
 import raresearch as rs
 
-CONFIGS = 12
+CONFIGS = 10
 
 # A network that is told its direction by the config, so that a cell is a moment and its score a smooth function.
 EXPERIMENT = """
@@ -30,7 +30,7 @@ class Pointing(Toy):
     def model(self, config):
         import torch
 
-        time.sleep(0.15)
+        time.sleep(0.1)
         layer = torch.nn.Linear(2, 1)
         angle = config["model.angle"] + config["model.shift"] + 0.01 * config["model.width"]
         with torch.no_grad():
@@ -115,7 +115,7 @@ def test_a_search_killed_at_a_random_moment_ends_with_the_same_configs(tmp_path:
 
     path = write_study(tmp_path / "killed", name)
     rng = random.Random(f"20261122 {name}")
-    kill_after(path, rng.randint(1, CONFIGS - 4), rng.uniform(0.0, 0.2))
+    kill_after(path, rng.randint(1, CONFIGS - 4), rng.uniform(0.0, 0.1))
     before = configs(rs.open(tmp_path / "killed" / "run"))
     assert 0 < len(before) < len(undisturbed)
 

@@ -115,7 +115,9 @@ def test_a_small_space_is_searched_to_its_exact_best_free_point() -> None:
 
     best, known = None, {config_id(c) for c, _ in told}
     for point in points:
-        value = gaussian_ei(encoding.features(encoding.codes([point])), model, -(scores.max() - scores.mean()) / scores.std())[0]
+        value = gaussian_ei(encoding.features(encoding.codes([point])), model, -(scores.max() - scores.mean()) / scores.std())[
+            0
+        ]
         if config_id(point) not in known and (best is None or value > best[0] * (1 + 1e-6)):
             best = (value, point)
     assert best is not None
