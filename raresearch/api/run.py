@@ -34,7 +34,6 @@ from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
 
-
 WATCH_SECONDS = 2.0
 
 

@@ -153,4 +153,6 @@ def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "", entries
     if entries and x.ndim == 2:
         guilty = np.flatnonzero(~np.isfinite(x).all(axis=0))
         name = f"{name} ({', '.join(entries[i] for i in guilty)})"
-    raise DataError(f"{place}: column {name!r}", f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}", remedy)
+    raise DataError(
+        f"{place}: column {name!r}", f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}", remedy
+    )

@@ -58,7 +58,8 @@ class Encoding:
     def units(self, codes: Array) -> Array:
         """The middle of each value's stretch; 0.5 where an axis does not exist."""
         columns = [_to_unit(span, codes[:, j]) for j, span in enumerate(self.ranges)]
-        return np.nan_to_num(np.column_stack(columns), nan=0.5)
+        units: Array = np.nan_to_num(np.column_stack(columns), nan=0.5)
+        return units
 
     def features(self, codes: Array) -> Array:
         """(N, D) finite, between 0 and 1."""

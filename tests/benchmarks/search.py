@@ -57,10 +57,8 @@ def hartmann6() -> Problem:
     """Minus Hartmann's six-dimensional function; its maximum is 3.32237 (Dixon & Szegö 1978)."""
     alpha = np.array([1.0, 1.2, 3.0, 3.2])
     a = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
-    p = np.array(
-        [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991]]
-        + [[2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]]
-    )
+    rows = ("1312 1696 5569 124 8283 5886", "2329 4135 8307 3736 1004 9991", "2348 1451 3522 2883 3047 6650")
+    p = np.array([[float(digits) for digits in row.split()] for row in (*rows, "4047 8828 8732 5743 1091 381")])
 
     def score(config: Config) -> float:
         return float(alpha @ np.exp(-(a * (values(config) - p * 1e-4) ** 2).sum(axis=1)))
@@ -78,7 +76,7 @@ def newsdm() -> Problem:
     names = [name for name in rows[0] if name.startswith("param_")]
     table = np.array([[float(row[name]) for name in names] for row in rows])
     auc = np.array([float(row["mean_test_score"]) for row in rows])
-    forest = RandomForestRegressor(500, random_state=0).fit(table, auc)
+    forest = RandomForestRegressor(200, random_state=0).fit(table, auc)
     axes = {f"train.{name.removeprefix('param_')}": _covered(name, table[:, j]) for j, name in enumerate(names)}
     return Space(axes), lambda config: float(forest.predict(values(config)[None])[0])
 
@@ -120,10 +118,8 @@ def quality(seeds: int, asks: int) -> list[dict[str, Any]]:
             p = None if searcher == "random" else float(mannwhitneyu(found, best["random"], alternative="greater").pvalue)
             low, median, high = (float(q) for q in np.quantile(found, [0.25, 0.5, 0.75]))
             rows.append({"problem": name, "searcher": searcher, "median": median, "quartiles": [low, high], "p": p})
-            print(
-                f"{name:14} {searcher:7} median {median:9.5f}  [{low:9.5f}, {high:9.5f}]  p {'-' if p is None else f'{p:.1e}'}",
-                flush=True,
-            )
+            shown = "" if p is None else f"  p {p:.1e}"
+            print(f"{name:14} {searcher:7} median {median:9.5f}  [{low:9.5f}, {high:9.5f}]{shown}", flush=True)
     return rows
 
 
@@ -170,11 +166,9 @@ def times(observations: Sequence[int] = (50, 100, 150, 300), repeats: int = 5) -
         row["skopt.Optimizer, one thread"] = float(np.median(time_skopt(points, repeats, 1)))
         row["skopt.Optimizer, its threads"] = float(np.median(time_skopt(points, 1, None)))  # one: it can take a minute
         rows.append(row)
-        ratios = [row[name] / row["raresearch skopt"] for name in list(row)[2:]]
-        print(
-            f"{n:4} observations: {row['raresearch skopt']:.3f} s; {list(row)[2:]} {ratios[0]:.1f}x, {ratios[1]:.1f}x as long",
-            flush=True,
-        )
+        mine = row["raresearch skopt"]
+        others = ", ".join(f"{name} {row[name] / mine:.1f}x as long" for name in list(row)[2:])
+        print(f"{n:4} observations: {mine:.3f} s; {others}", flush=True)
     return rows
 
 

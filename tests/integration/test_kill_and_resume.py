@@ -92,6 +92,11 @@ def wait_for(condition, process, folder, seconds=180):
         time.sleep(0.02)
 
 
+def wait_for_a_training(log, process, folder):
+    before = len(lines(log, "begin"))
+    wait_for(lambda: len(lines(log, "begin")) > before, process, folder)
+
+
 def tables(folder):
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(folder / "run")
@@ -123,14 +128,14 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
 
     for kill in range(2):  # the driver, twice
         process = start(folder)
-        wait_for(lambda n=len(lines(log, "begin")): len(lines(log, "begin")) > n, process, folder)
+        wait_for_a_training(log, process, folder)
         time.sleep(rng.uniform(0.1, 1.5))
         assert process.poll() is None, f"kill {kill} came too late"
         process.send_signal(signal.SIGKILL)
         process.wait()
 
     process = start(folder)  # then a worker, in the middle of a cell; the driver lives on and finishes
-    wait_for(lambda n=len(lines(log, "begin")): len(lines(log, "begin")) > n, process, folder)
+    wait_for_a_training(log, process, folder)
     ended = {name for _, name, _ in lines(log, "end")}
     running = [int(pid) for _, name, pid in lines(log, "begin") if name not in ended and Path(f"/proc/{pid}").exists()]
     os.kill(running[-1], signal.SIGKILL)

@@ -43,10 +43,7 @@ def imported_rooms(path):
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "raresearch":
-                names = [f"raresearch.{a.name}" for a in node.names]
-            else:
-                names = [node.module]
+            names = [f"raresearch.{a.name}" for a in node.names] if node.module == "raresearch" else [node.module]
         elif isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         found |= {n.split(".")[1] for n in names if n.startswith("raresearch.")}

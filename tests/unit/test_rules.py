@@ -63,13 +63,17 @@ def test_last_k_takes_the_last_epochs_of_each_cell():
     assert [(m.cell, m.epoch) for m in LastK(2).choose(epochs)] == [("a", 2), ("a", 3), ("b", 4), ("b", 5)]
 
 
-@pytest.mark.parametrize("make", [lambda: TopK(0), lambda: TopK(2.5), lambda: LastK(0), lambda: TopK(3, within={"val_accuracy": 0})])
+@pytest.mark.parametrize(
+    "make", [lambda: TopK(0), lambda: TopK(2.5), lambda: LastK(0), lambda: TopK(3, within={"val_accuracy": 0})]
+)
 def test_senseless_options_are_refused(make):
     with pytest.raises(SpecError):
         make()
 
 
-@pytest.mark.parametrize("make", [lambda: BestEpoch("test_loss"), lambda: TopK(3, "test_loss"), lambda: TopK(3, within={"test_x": 1.0})])
+@pytest.mark.parametrize(
+    "make", [lambda: BestEpoch("test_loss"), lambda: TopK(3, "test_loss"), lambda: TopK(3, within={"test_x": 1.0})]
+)
 def test_a_rule_that_asks_for_a_test_column_is_refused(make):
     with pytest.raises(SelectionError, match="validation only"):
         make()

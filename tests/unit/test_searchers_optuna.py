@@ -11,7 +11,7 @@ import pytest
 from raresearch.errors import SpecError
 from raresearch.searchers.numbers import NumberedSpace
 from raresearch.searchers.optuna import OptunaSearcher
-from raresearch.searchers.trials import Trials
+from raresearch.searchers.trials import Trials, silent
 from raresearch.space import Choice, Float, Int, Space
 from raresearch.types import Config, config_id
 
@@ -48,13 +48,13 @@ def test_the_later_half_of_a_search_is_better_than_the_first(sampler: str, optio
 def test_generations_go_on_through_a_replay_as_through_one_study() -> None:
     """Beside Optuna's CMA-ES in one study that is never rebuilt, reseeded as the searcher does it."""
     searcher = OptunaSearcher(PLANE, 25, seed=3, sampler="cmaes", population=5)
-    trials = Trials(NumberedSpace.of(PLANE))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     one_study = []
-    for number in range(25):
-        trial, config = trials.ask(searcher._at_step(number))
-        trials.tell(trial, peak(config))
-        one_study.append(config)
+    with silent():
+        trials = Trials(NumberedSpace.of(PLANE))
+        for number in range(25):
+            trial, config = trials.ask(searcher._at_step(number))
+            trials.tell(trial, peak(config))
+            one_study.append(config)
     assert search(searcher) == one_study
     generations = {t.system_attrs.get("cma:generation") for t in trials.study.trials}
     assert len(generations - {None}) >= 4, "several generations passed"

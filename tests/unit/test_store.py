@@ -40,7 +40,7 @@ def record(cell, epochs=3, state="done", events=7):
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path):
     return Store.create(tmp_path / "run", "identity", {"study": "toy"})
 
