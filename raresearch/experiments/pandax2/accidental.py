@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from raresearch.errors import SpaceError, nearest
-from raresearch.experiments.pandax2.constants import constant
+from raresearch.experiments.constants import constant
 from raresearch.experiments.pandax2.detector import N_BOTTOM, N_TOP, Detector
 from raresearch.experiments.pandax2.quanta import sample_quanta
 from raresearch.experiments.pandax2.s1 import Hits, Vertices, charges, light, scintillation, smeared

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from raresearch.experiments.pandax2.constants import constant
+from raresearch.experiments.constants import constant
 from raresearch.types import Array
 
 N_BOTTOM = 55  #: photomultipliers of the bottom array; the top array has as many

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from raresearch.experiment import Experiment, Schema, TensorField
-from raresearch.experiments.pandax2 import constants, simulator
+from raresearch.experiments import constants
+from raresearch.experiments.pandax2 import simulator
 from raresearch.experiments.pandax2.accidental import Isolated
 from raresearch.experiments.pandax2.detector import Detector
 from raresearch.experiments.pandax2.features import FEATURES

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from raresearch.experiments import xenon
 from raresearch.experiments.pandax2.detector import Detector
 from raresearch.types import Array
 
@@ -37,22 +38,13 @@ _QUANTA_PER_KEV = float(np.mean(_NEST_BETA[:, 1:].sum(axis=1) / _NEST_BETA[:, 0]
 def nr_yields(energy: Array, field: float = FIELD) -> tuple[Array, Array, Array]:
     """Mean (quanta before quenching, electrons, share of photons that survive Penning quenching) of nuclear recoils.
 
-    ``energy`` in keV, ``field`` in V/cm. The mean number of photons is (quanta - electrons) × share. Lenardo et al. 2015:
-    Lindhard k = 0.1394, 73 quanta per keV, Thomas-Imel parameter 0.01385 F^-0.0620.
+    See `raresearch.experiments.xenon.nr_yields`; here at this detector's drift field unless another is given.
 
     >>> quanta, electrons, share = nr_yields(np.array([10.0]))
     >>> round(float(electrons[0]), 1), round(float((quanta - electrons)[0] * share[0]), 1)
     (53.5, 76.1)
     """
-    epsilon = 11.5 * np.asarray(energy) * 54.0 ** (-7.0 / 3.0)
-    g = 3.0 * epsilon**0.15 + 0.7 * epsilon**0.6 + epsilon
-    lindhard = 0.1394 * g / (1.0 + 0.1394 * g)
-    quanta = 73.0 * energy * lindhard
-    excitons_per_ion = 1.240 * field**-0.0472 * -np.expm1(-239.0 * epsilon)
-    ions = quanta / (1.0 + excitons_per_ion)
-    thomas_imel = 0.01385 * field**-0.0620
-    electrons = np.log1p(ions * thomas_imel) / thomas_imel
-    return quanta, electrons, 1.0 / (1.0 + 3.3 * epsilon**1.14)
+    return xenon.nr_yields(energy, field)
 
 
 def er_yields(energy: Array) -> tuple[Array, Array]:

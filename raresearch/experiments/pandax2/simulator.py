@@ -8,8 +8,8 @@ from typing import Literal, cast
 import numpy as np
 
 from raresearch.errors import DataError, SpaceError
+from raresearch.experiments.constants import build
 from raresearch.experiments.pandax2.accidental import Isolated, Mixture, mixture
-from raresearch.experiments.pandax2.constants import build
 from raresearch.experiments.pandax2.detector import Detector
 from raresearch.experiments.pandax2.events import AccidentalPairs, ElectronRecoils, Events, NuclearRecoils, Source, throw
 from raresearch.experiments.pandax2.median import NRMedian, nr_median

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from raresearch.experiments.pandax2.constants import constant
+from raresearch.experiments.constants import constant
 from raresearch.types import Array
 
 TRITIUM_ENDPOINT = 18.59  #: keV
