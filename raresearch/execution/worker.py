@@ -67,14 +67,16 @@ def _lease(leases: ExitStack, context: WorkContext, store: Store, cell: Cell) ->
 
 @dataclass
 class _Landing:
-    """Records on their way into the store, as soon as their trainings end: a landing costs milliseconds, and a worker that
-    is killed must not take a finished training with it."""
+    """Records land as they come: at once, so that a killed worker loses no cell that was trained to its end.
+
+    Members that stop at the same epoch share a landing, which keeps its cost (some 15 ms) at about a hundredth of a pack's.
+    """
 
     store: Store
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def add(self, records: Sequence[CellRecord]) -> None:
-        """Land ``records`` together."""
+        """Land ``records``."""
         worker = f"{socket.gethostname()}:{os.getpid()}"
         self.store.land([replace(r, worker=worker) for r in records])
         self.outcomes |= {r.cell.key: r.outcome for r in records}

@@ -35,11 +35,25 @@ class Trials:
         """A running trial drawn by ``sampler``, axis by axis as conditions let them exist, and its config."""
         self.study.sampler = sampler
         trial = self.study.ask()
+        return trial, self._suggested(trial)
+
+    def force(self, sampler: optuna.samplers.BaseSampler, config: Config) -> Trial:
+        """A running trial of ``config``, entered in the generation that ``sampler`` is at."""
+        self.study.sampler = sampler
+        self.study.enqueue_trial(dict(self.space.numbers(config)))
+        trial = self.study.ask()
+        # Optuna asks the sampler when the first free parameter is drawn, and here none is: without this line the sampler
+        # would not hear of the trial, which then belonged to no generation.
+        _ = trial.relative_params
+        self._suggested(trial)
+        return trial
+
+    def _suggested(self, trial: Trial) -> Config:
         numbers: dict[str, int | float] = {}
         for name, span in self.space.ranges.items():
             if self.space.exists(name, numbers):
                 numbers[name] = self._suggest(trial, name, span)
-        return trial, self.space.config(numbers)
+        return self.space.config(numbers)
 
     def _suggest(self, trial: Trial, name: str, span: Range) -> int | float:
         if span.unordered:
@@ -47,11 +61,6 @@ class Trials:
         if span.whole:
             return int(trial.suggest_int(name, int(span.low), int(span.high), log=span.log))
         return float(trial.suggest_float(name, span.low, span.high, log=span.log))
-
-    def force(self, sampler: optuna.samplers.BaseSampler, config: Config) -> Trial:
-        """A running trial of ``config``, entered in the generation that ``sampler`` is at."""
-        self.study.enqueue_trial(dict(self.space.numbers(config)))
-        return self.ask(sampler)[0]
 
     def tell(self, trial: Trial, score: float | None) -> None:
         """``trial`` has ``score``, or has failed."""

@@ -90,9 +90,7 @@ def test_a_killed_run_resumed_in_other_packs_has_the_same_tables(study, referenc
     out = tmp_path / "run"
     code = f"""
 import time, raresearch as rs
-from raresearch.execution import worker
 from raresearch.store.store import Store
-worker.LAND_SECONDS = 0.0
 land = Store.land
 def slow(self, records):
     land(self, records)

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -469,20 +470,28 @@ def test_a_refused_unsealing_leaves_no_line_and_a_recorded_one_is_on_disk_before
 
 
 APPEND = """
-import sys
+import sys, time
 from pathlib import Path
 from raresearch.store.ledger import append_ledger
-for n in range(10):
-    append_ledger(Path(sys.argv[1]), {"reason": f"{sys.argv[2]}-{n}"})
+root, name = Path(sys.argv[1]), sys.argv[2]
+(root / name).touch()
+while not (root / "go").exists():
+    time.sleep(0.001)
+for n in range(25):
+    append_ledger(root, {"reason": f"{name}-{n}"})
 """
 
 
 def test_processes_that_unseal_at_once_keep_one_unbroken_chain(tmp_path):
-    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path), name]) for name in "abc"]
-    assert [w.wait(timeout=120) for w in writers] == [0, 0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path), name]) for name in "abcd"]
+    deadline = time.monotonic() + 120
+    while not all((tmp_path / name).exists() for name in "abcd") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [w.wait(timeout=120) for w in writers] == [0, 0, 0, 0]
     entries = read_ledger(tmp_path)
-    assert [e["number"] for e in entries] == list(range(1, 31))
-    assert {e["reason"] for e in entries} == {f"{name}-{n}" for name in "abc" for n in range(10)}
+    assert [e["number"] for e in entries] == list(range(1, 101))
+    assert {e["reason"] for e in entries} == {f"{name}-{n}" for name in "abcd" for n in range(25)}
 
 
 @pytest.mark.parametrize(

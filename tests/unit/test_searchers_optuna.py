@@ -9,8 +9,11 @@ import optuna
 import pytest
 
 from raresearch.errors import SpecError
+from raresearch.searchers.history import History
 from raresearch.searchers.numbers import NumberedSpace
 from raresearch.searchers.optuna import OptunaSearcher
+from raresearch.searchers.optuna_samplers import SAMPLERS, SamplerOptions
+from raresearch.searchers.replay import replay
 from raresearch.searchers.trials import Trials, silent
 from raresearch.space import Choice, Float, Int, Space
 from raresearch.types import Config, config_id
@@ -58,6 +61,26 @@ def test_generations_go_on_through_a_replay_as_through_one_study() -> None:
     assert search(searcher) == one_study
     generations = {t.system_attrs.get("cma:generation") for t in trials.study.trials}
     assert len(generations - {None}) >= 4, "several generations passed"
+
+
+def test_what_a_sampler_did_not_propose_itself_enters_its_generations_all_the_same() -> None:
+    """Several at once, an interruption: the replay does not come by them."""
+    history = History.warmed([({"train.x": 0.5, "train.rate": 1e-3}, 0.1)])
+    others = [{"train.x": n / 20, "train.rate": 1e-3} for n in range(10)]
+    for config in others:
+        history.tell(config, peak(config))
+    waiting = history.propose({"train.x": 0.9, "train.rate": 1e-4})
+    kind, options = SAMPLERS["cmaes"], SamplerOptions(10, 4, False)
+    with silent():
+        trials = Trials(NumberedSpace.of(PLANE))
+        proposed = replay(trials, lambda number: kind.make(options, number), history, 20)
+        states = [(trial.params, trial.state.name) for trial in trials.study.trials]
+    assert proposed not in [None, waiting, *others]
+    assert [p for p, state in states if state == "RUNNING"] == [waiting, proposed]
+    done = [p for p, state in states if state == "COMPLETE"]
+    assert done[0] == {"train.x": 0.5, "train.rate": 1e-3}, "a warm start comes first"
+    assert sorted(p["train.x"] for p in done[1:]) == [n / 20 for n in range(10)]
+    assert trials.study.trials[-1].system_attrs["cma:generation"] == 2, "after ten told in generations of four"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2"])

@@ -80,6 +80,15 @@ def test_a_failed_config_counts_as_bad_as_the_worst_success() -> None:
     assert sorted((c["x"], s) for c, s in history.observations()) == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.9)]
 
 
+def test_what_is_known_does_not_depend_on_the_order_of_telling() -> None:
+    one, other = History.warmed([({"x": 9}, 9.0)]), History.warmed([({"x": 9}, 9.0)])
+    observations = [({"x": n}, float(n)) for n in range(10)]
+    tell_all(one, observations)
+    tell_all(other, observations[::-1])
+    assert one.observations() == other.observations()
+    assert [config["x"] for config, _ in one.observations()] != list(range(10)), "ids are in no order of values"
+
+
 def test_where_all_have_failed_there_is_nothing_to_learn_and_the_search_goes_on_at_random() -> None:
     failed = [({"train.x": x / 10}, -math.inf) for x in range(11)]
     searcher = tell_all(SkoptSearcher(LINE, 99, seed=1), failed)
