@@ -184,7 +184,7 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
         spec=spec,
         experiment=parts.experiment,
         store=store,
-        searcher=build_searcher(spec.searcher, spec.space, spec.seed),
+        searcher=build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir),
         rule=parts.rule,
         objective=parts.objective,
         fingerprint=datasets.fingerprint,

@@ -40,10 +40,11 @@ def _lines(plan: Plan) -> list[str]:
     lines = [
         f"{plan.study}{scale}: the file is sound",
         f"cells: {_of(plan.cells)} = {_of(plan.configs)} configs × {plan.repeats} repeats × {plan.folds} fold(s), "
-        f"in {_of(plan.packs)} packs",
+        f"in {_of(plan.packs)} packs" + (f" of {plan.fill:.1f} trainings" if plan.fill else ""),
         f"events: {_of(plan.events, 'as many as the files hold')}; epochs: at most {plan.epochs} a cell",
         f"disk for scores: at most {_size(plan.disk_bytes)}",
     ]
+    lines += [f"some networks train alone: {reason}" for reason in plan.alone]
     if plan.hours is not None and plan.seconds_per_cell is not None:
         lines.append(
             f"time: at most {plan.seconds_per_cell:.1f} s a cell, {_duration(plan.hours)} on {plan.workers} worker(s) here"

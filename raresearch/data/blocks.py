@@ -139,7 +139,7 @@ def finite_rows(x: Array) -> Array:
     """Which of the N rows of ``x`` (N, …) hold finite numbers only."""
     if x.dtype.kind != "f":
         return np.ones(len(x), dtype=bool)
-    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(axis=1))
+    return np.asarray(np.isfinite(x).all(axis=tuple(range(1, x.ndim))))
 
 
 def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "", entries: tuple[str, ...] = ()) -> None:
@@ -150,9 +150,7 @@ def refuse_non_finite(name: str, x: Array, place: str, remedy: str = "", entries
     bad = np.flatnonzero(~finite_rows(x))
     if not len(bad):
         return
-    if entries and x.ndim == 2:
-        guilty = np.flatnonzero(~np.isfinite(x).all(axis=0))
-        name = f"{name} ({', '.join(entries[i] for i in guilty)})"
-    raise DataError(
-        f"{place}: column {name!r}", f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}", remedy
-    )
+    guilty = np.flatnonzero(~np.isfinite(x).all(axis=0)) if entries and x.ndim == 2 else ()
+    named = f" ({', '.join(entries[i] for i in guilty)})" if len(guilty) else ""
+    rule = f"NaN or infinite in {len(bad)} of {len(x)} events, first in row {bad[0]}{named}"
+    raise DataError(f"{place}: column {name!r}", rule, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -31,12 +31,12 @@ class Kind:
 
 
 def _tpe(options: SamplerOptions, seed: int) -> BaseSampler:
-    """Multivariate (Optuna's default for one score); with conditions, one estimator for each group of axes that exist
+    """Multivariate (Optuna 5's default for one score); with conditions, one estimator for each group of axes that exist
     together (Falkner, Klein & Hutter, arXiv:1807.01774)."""
     from optuna.samplers import TPESampler
 
-    grouped: dict[str, Any] = {"multivariate": True, "group": True} if options.conditions else {}
-    return TPESampler(seed=seed, n_startup_trials=options.initial, constant_liar=True, **grouped)
+    start = options.initial
+    return TPESampler(seed=seed, n_startup_trials=start, multivariate=True, group=options.conditions, constant_liar=True)
 
 
 def _gp(options: SamplerOptions, seed: int) -> BaseSampler:

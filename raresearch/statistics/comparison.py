@@ -117,7 +117,7 @@ def shared_variance(draws_a: Array, draws_b: Array) -> float:
     difference = draws_a.mean(axis=1) - draws_b.mean(axis=1)
     total = float(difference.var(ddof=1))
     own: float = sum(_own_variance(d) / d.shape[1] for d in (draws_a, draws_b))
-    rest: float = total
+    rest: float = max(total - own, 0.0)
     return rest
 
 

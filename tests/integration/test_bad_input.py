@@ -124,8 +124,8 @@ def test_an_unknown_scale_and_a_bad_set(tmp_path, capsys):
     ("columns", "words"),
     [
         (lambda: {k: v for k, v in events().items() if k != "y"}, ("'y'",)),
-        (lambda: events(x=np.where(np.arange(300) == 7, np.nan, 1.0)), ("features (x)", "NaN", "first in row 7")),
-        (lambda: events(x=np.where(np.arange(300) == 7, np.inf, 1.0)), ("features (x)", "infinite")),
+        (lambda: events(x=np.where(np.arange(300) == 7, np.nan, 1.0)), ("features", "NaN", "first in row 7 (x)")),
+        (lambda: events(x=np.where(np.arange(300) == 7, np.inf, 1.0)), ("features", "infinite", "(x)")),
         (lambda: events(label=np.zeros(300, dtype=np.int64)), ("signal",)),
         (lambda: events(label=np.full(300, 5)), ("5",)),
         (lambda: {k: v[:0] for k, v in events().items()}, ("mine.csv",)),
