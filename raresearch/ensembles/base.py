@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from raresearch.errors import SelectionError
 from raresearch.types import Array, EpochTable, Member
@@ -86,11 +86,11 @@ class ScoredRule(SelectionRule, Protocol):
 
 def choose(rule: SelectionRule, epochs: EpochTable, scores: ScoreSource | None) -> list[Member]:
     """What ``rule`` chooses, with ``scores`` where it needs them."""
-    if isinstance(rule, ScoredRule) and rule.needs_scores:
-        if scores is None:
-            raise without_scores(rule)
-        return rule.choose_scored(epochs, scores)
-    return rule.choose(epochs)
+    if not getattr(rule, "needs_scores", False):  # an isinstance of a protocol takes longer than a simple choice
+        return rule.choose(epochs)
+    if scores is None:
+        raise without_scores(rule)
+    return cast(ScoredRule, rule).choose_scored(epochs, scores)
 
 
 def without_scores(rule: SelectionRule) -> SelectionError:

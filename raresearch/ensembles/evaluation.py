@@ -173,12 +173,10 @@ class ScoreReader:
 
     def values(self, ensembles: Sequence[Ensemble], fom: FigureOfMerit) -> Array:
         """(E,) ``fom`` of every ensemble on validation, without intervals: many at once, several times faster than `estimate`."""
-        groups: dict[tuple[str, ...], list[int]] = {}
-        samples = []
-        for number, ensemble in enumerate(ensembles):
-            parts = list(self.combined(ensemble, "validation"))
-            groups.setdefault(tuple(str(id(table)) for table, _ in parts), []).append(number)
-            samples.append(parts)
+        samples = [list(self.combined(e, "validation")) for e in ensembles]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number, parts in enumerate(samples):
+            groups.setdefault(tuple(id(table) for table, _ in parts), []).append(number)
         found = np.empty(len(ensembles))
         for numbers in groups.values():
             tables = [table for table, _ in samples[numbers[0]]]

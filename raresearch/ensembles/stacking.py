@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
 
 from raresearch.ensembles.base import Library, Per, ScoreSource, ordered, refuse_missing, without_scores
 from raresearch.ensembles.candidates import Candidates, whole
@@ -111,7 +110,7 @@ class Stacking:
             fitted = None
             for place in reversed(range(len(RIDGES))):  # from the strongest: each solution starts the next
                 given = features_NL[inside], label[inside], weight[inside], RIDGES[place]
-                fitted = logistic(*given, self.non_negative, fitted, tolerance=1e-7)
+                fitted = logistic(*given, self.non_negative, fitted, tolerance=1e-6)
                 z = features_NL[outside] @ fitted[:-1] + fitted[-1]
                 losses[place] += float(weight[outside] @ (np.logaddexp(0, z) - label[outside] * z))
         return RIDGES[int(np.argmin(losses))]
@@ -154,9 +153,11 @@ def logistic(
 
     def loss(p: Array) -> tuple[float, Any]:
         z = features_NL @ p[:-1] + p[-1]
-        residual = share * (expit(z) - label)
+        small = np.exp(-np.abs(z))  # one exponential serves the logistic function and its logarithm
+        residual = share * (np.where(z >= 0, 1.0, small) / (1.0 + small) - label)
         gradient = np.r_[residual @ features_NL + ridge * p[:-1], residual.sum()]
-        return float(share @ (np.logaddexp(0, z) - label * z) + 0.5 * ridge * (p[:-1] @ p[:-1])), gradient
+        softplus = np.maximum(z, 0.0) + np.log1p(small)
+        return float(share @ (softplus - label * z) + 0.5 * ridge * (p[:-1] @ p[:-1])), gradient
 
     n = features_NL.shape[1]
     bounds = [(0.0 if non_negative else None, None)] * n + [(None, None)]

@@ -28,6 +28,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,15 @@ def store(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = Path(arguments.store or tempfile.mkdtemp())
     cells, epochs, events = arguments.cells, arguments.epochs, arguments.store_events
     start = time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(1) as pool:  # its memory is not the questions'
-        pool.apply(_build, (folder, cells, epochs, events))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # its memory is not the questions'
+        pool.submit(_build, folder, cells, epochs, events).result()
     found: dict[str, Any] = {"store_build_seconds": time.perf_counter() - start}
     start = time.perf_counter()
     study = OpenStudy(Store.open(folder / "run"))
     study.epoch_table()
     found["store_first_look_seconds"] = time.perf_counter() - start
     seconds = {}
-    for fom in (getattr(foms, name)() for name in foms.__all__):
+    for fom in (getattr(foms, name)() for name in arguments.foms.split(",")):
         rules = {
             "best_epoch": BestEpoch(), "top_k": TopK(3, "val_loss", {"val_accuracy": 0.001}), "last_k": LastK(10),
             "every_seed": EverySeed(), "best_of_repeats": BestOfRepeats(fom=_named(fom)),
@@ -238,8 +239,8 @@ def _named(fom: Any) -> str:
     return str(fom.name)
 
 
-def _section(name: str, arguments: argparse.Namespace, queue: Any) -> None:
-    queue.put({"greedy": greedy, "xi": xi, "store": store}[name](arguments))
+def _section(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"greedy": greedy, "xi": xi, "store": store}[name](arguments)
 
 
 def main() -> None:
@@ -252,19 +253,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=3000)
     parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument(
+        "--foms", default=",".join(foms.__all__), help="class names of `raresearch.metrics.foms`, for the store"
+    )
     parser.add_argument("--store", help="folder of the made-up store; made there if it is not, and kept")
     parser.add_argument("--cells", type=int, default=1800)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--store-events", type=int, default=5000)
     arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
     found: dict[str, Any] = {"cores": os.cpu_count(), "load_before": os.getloadavg()[0]}
     for name in arguments.only.split(","):
-        queue = context.Queue()
-        process = context.Process(target=_section, args=(name, arguments, queue))
-        process.start()
-        found |= queue.get()
-        process.join()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            found |= pool.submit(_section, name, arguments).result()
     found["load_after"] = os.getloadavg()[0]
     print(json.dumps(found) if arguments.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
 

@@ -51,7 +51,7 @@ def files(tmp_path):
         ({"point": np.zeros(3)}, "shape"),
         ({"point": np.float64(1)}, "shape"),
         ({"point": np.array([["a", "b"]])}, "must hold numbers"),
-        ({"point": np.array([[1.0, np.nan], [0.0, 0.0]])}, r"point \(y\).*NaN or infinite in 1 of 2 events, first in row 0"),
+        ({"point": np.array([[1.0, np.nan], [0.0, 0.0]])}, r"point.*NaN or infinite in 1 of 2 events, first in row 0 \(y\)"),
         ({"point": np.array([[1e300, 0.0]])}, "NaN or infinite"),
     ],
 )
