@@ -49,8 +49,13 @@ def mean_of_scores(logits_MN: Array, weights_M: Sequence[float]) -> Array:
     """
     weights = np.asarray(weights_M, dtype=np.float64)
     scores: Array = np.zeros(logits_MN.shape[1])
-    for logits, weight in zip(logits_MN, weights / weights.sum(), strict=True):
-        scores += weight * logistic(logits)
+    # Some members at a time: few calls for many small ones, little memory for large ones.
+    block = max(1, (1 << 17) // max(1, logits_MN.shape[1]))
+    for start in range(0, len(weights), block):
+        each = logistic(logits_MN[start : start + block])
+        each *= (weights[start : start + block] / weights.sum())[:, None]
+        for row in each:  # in order: the sum does not depend on the blocks
+            scores += row
     return scores
 
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from raresearch.ensembles.forward import Pick
+from raresearch.ensembles.forward import Pick, threaded
 from raresearch.metrics.working_points import ROUNDING
 from raresearch.types import Array
 
-ROWS = 128  # candidates handled at once: their few events fit a core's cache
+ROWS = 256  # candidates handled at once: their few events fit a core's cache
 ROUNDS, FRESH_ROUNDS = 5, 13  # bisections of τ; each tightens the bound twofold for one comparison a signal event
 MOVE, FRESH_MOVE = 0.02, 0.5  # first move of τ, in units of what a candidate can add
 MANY = 64  # exact evaluations in a step that cost more than choosing the few events anew
@@ -192,9 +192,12 @@ class RejectionEngine:
         """(M, A) float32 of the events' columns; the last is repeated until A is a multiple of 8 (see `count`)."""
         wide = np.pad(events, (0, -len(events) % 8), mode="edge") if len(events) else events
         found = np.empty((len(self.parts), len(wide)), dtype=np.float32)
-        for start in range(0, len(found), ROWS):
+
+        def fill(start: int) -> None:
             # "clip" spares the check of every number.
             found[start : start + ROWS] = np.take(self.parts[start : start + ROWS], wide, axis=1, mode="clip")
+
+        threaded(fill, range(0, len(found), ROWS))
         return found
 
     def _bounds(self, subset: _Subset, total_N: Array, reach: _Reach, among: Array) -> tuple[Array, Array]:
@@ -215,8 +218,7 @@ class RejectionEngine:
             passing = count(subset.high[rows] + high_total >= (tau + slack)[:, None])
             return passing + above, tau.astype(np.float64) + float(slack)
 
-        # One thread: these operations last microseconds, and handing the interpreter's lock over costs more than it gains.
-        found = [bound(_run(among[start : start + ROWS])) for start in range(0, len(among), ROWS)]
+        found = threaded(lambda start: bound(_run(among[start : start + ROWS])), range(0, len(among), ROWS))
         return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
 
