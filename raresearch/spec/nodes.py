@@ -199,9 +199,10 @@ def _resolved(text: str) -> Scalar:
 
 def _as_written(representer: Any, text: str) -> Any:
     # ruamel quotes what its own resolver would take for a number; ours takes more for one, such as .0E0. And it writes the
-    # next-line character as it is, which its scanner folds to a space; in double quotes it is escaped.
+    # next-line character as it is, which its scanner folds to a space; in double quotes it is escaped. Inside braces its
+    # scanner takes ?text for a key that was marked with "?".
     meant = bool(_INTEGER.fullmatch(text) or _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text) or text in _CONSTANTS)
-    style = '"' if meant or "\x85" in text else None
+    style = '"' if meant or "\x85" in text or text.startswith("?") else None
     return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -33,7 +33,7 @@ class Counted(Toy):
             self._log("begin", state["name"])
         if not model.training:
             state["evaluations"] += 1
-            time.sleep(0.04)
+            time.sleep(0.08)  # about 2 s a cell on any machine: two early kills leave cells for the third start
             if state["evaluations"] == 2 * EPOCHS:  # validation and test, each epoch
                 self._log("end", state["name"])
         return super().forward(model, inputs, config)
@@ -50,7 +50,7 @@ seed: 5
 fixed: {{data.events: 1500, train.epochs: {EPOCHS}, train.batch_size: 64}}
 space:
   model.hidden: {{choice: {{A: [4], B: [8, 4]}}}}
-repeats: 5
+repeats: 6
 objective: roc_auc
 execution: {{backend: ray_tune, workers: 2}}
 """
@@ -129,7 +129,7 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
     for kill in range(2):  # the driver, twice
         process = start(folder)
         wait_for_a_training(log, process, folder)
-        time.sleep(rng.uniform(0.1, 1.5))
+        time.sleep(rng.uniform(0.1, 3.0))
         assert process.poll() is None, f"kill {kill} came too late"
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -142,10 +142,10 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
     finish(process, folder, 0)
 
     assert tables(folder) == undisturbed
-    assert len(lines(log, "begin")) > 10, "something was interrupted in the middle and begun again"
+    assert len(lines(log, "begin")) > 12, "something was interrupted in the middle and begun again"
     ends = Counter(name for _, name, _ in lines(log, "end"))
     assert set(ends.values()) == {1}, f"trained to its end more than once: {ends}"
-    assert len(ends) == 10
+    assert len(ends) == 12
 
 
 @pytest.mark.slow
@@ -167,9 +167,9 @@ def test_a_terminated_run_says_so_and_can_go_on(tmp_path, undisturbed):
 
 def test_tables_compares_what_it_says(undisturbed):
     cells, epochs, scores, csv = undisturbed
-    assert len(cells) == 10
-    assert len(epochs) == 10 * EPOCHS
-    assert len(scores) == 20
+    assert len(cells) == 12
+    assert len(epochs) == 12 * EPOCHS
+    assert len(scores) == 24
     assert all(len(numbers) == EPOCHS for numbers, _ in scores.values())
     assert len(csv.splitlines()) == 3
     assert np.isfinite([row["val_loss"] for row in epochs]).all()
