@@ -6,25 +6,25 @@ half-finished configs are finished next, and only then is anything new proposed.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import asdict, dataclass, field
 
 from raresearch.ensembles.base import SelectionRule
-from raresearch.ensembles.evaluation import ScoreReader, config_score, epoch_table, estimate, select
+from raresearch.ensembles.evaluation import cell_values, config_score
 from raresearch.execution.base import Waiting
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.planner import ShapeOf, by_names, plan_packs
-from raresearch.searchers.base import Searcher
+from raresearch.racing import Race, Verdict
+from raresearch.searchers.base import Expecting, Searcher
 from raresearch.spec import StudySpec
 from raresearch.store.records import CellRecord, parse_config
 from raresearch.store.store import Store
 from raresearch.types import Cell, Config, Outcome, Pack, Value, config_id
 
-FREE = ("grid", "random")  # searchers whose proposals do not depend on scores
+FREE = ("grid", "random", "listed")  # searchers whose proposals do not depend on scores
 AHEAD = 20_000  # cells that are planned at once
 
 
@@ -54,10 +54,15 @@ class Counts:
 
 @dataclass
 class _Open:
-    """A config whose cells are not all in."""
+    """A config whose cells are not all in; of them the first ``issued`` may be trained as far as the race has gone."""
 
     point: Config
     cells: tuple[Cell, ...]
+    issued: int
+
+    @property
+    def current(self) -> tuple[Cell, ...]:
+        return self.cells[: self.issued]
 
 
 @dataclass
@@ -81,8 +86,16 @@ class Study:
     _running: int = 0
     _crashes: dict[str, int] = field(default_factory=dict)
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _measured: dict[str, float] = field(default_factory=dict)
     _reused: int = 0
+    _skipped: int = 0
     _asked_all: bool = False
+    _race: Race | None = None
+
+    def __post_init__(self) -> None:
+        racing, cells = self.spec.racing, self.spec.repeats * self.spec.folds
+        if racing is not None and racing.first < cells:
+            self._race = Race(cells, racing.level, racing.first, racing.probe)
 
     def start(self) -> None:
         """Replay the store: tell the searcher what is done, queue what is half done."""
@@ -92,22 +105,29 @@ class Study:
         known: dict[str, Config] = {}
         for row in self.store.cells().to_pylist():
             known.setdefault(row["config"], parse_config(row["values"]))
-        half_done = []
-        for config in known.values():
+        half_done, left = [], self.store.verdicts()
+        for name, config in known.items():
             point = self.spec.space.project(config)
             cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))
             self._reused += sum(c.key in self._outcomes for c in cells)
             if all(c.key in self._outcomes for c in cells):
-                self._tell(point, cells)
+                self._complete(point, cells)
+            elif name in left and self._race is not None:
+                rounds = int(left[name]["rounds"])
+                self._race.heard(name, self._values(cells[:rounds]))
+                self._leave(point, cells, rounds)
             else:
                 half_done.append((point, cells))
+        for point, _ in half_done:
+            if isinstance(self.searcher, Expecting):
+                self.searcher.expect(point)
         self._queue.extend(self._plan([c for point, cells in half_done for c in self._add(point, cells)]))
         self.on_change(self.counts())
 
     def next_pack(self) -> Pack | Waiting | None:
         """The next pack for an executor (see `Source`)."""
         if not self._queue:
-            self._queue.extend(self._plan(self._propose()))
+            self._queue.extend(self._plan(self._advance() or self._propose() or self._advance()))
         if self._queue:
             self._running += len(self._queue[0].cells)
             return self._queue.popleft()
@@ -132,14 +152,62 @@ class Study:
             return []  # a half-finished config of an earlier run, queued already
         cells = make_cells(self.spec, self.experiment, config, self.fingerprint(config))
         if all(c.key in self._outcomes for c in cells):
-            self._tell(point, cells)
+            self._complete(point, cells)
             return []
         return self._add(point, cells)
 
     def _add(self, point: Config, cells: tuple[Cell, ...]) -> list[Cell]:
-        """Open the config of ``cells``; those of them that are not in."""
-        self._open[config_id(cells[0].config)] = _Open(point, cells)
-        return [c for c in cells if c.key not in self._outcomes]
+        """Open the config of ``cells``; those of them that are to be trained now and are not in."""
+        issued = len(cells)
+        if self._race is not None:
+            there = [c.key in self._outcomes for c in cells]
+            issued = max(self._race.first, len(cells) - there[::-1].index(True) if True in there else 0)
+        entry = self._open[config_id(cells[0].config)] = _Open(point, cells, issued)
+        return self._missing(entry)
+
+    def _missing(self, entry: _Open) -> list[Cell]:
+        return [c for c in entry.current if c.key not in self._outcomes]
+
+    def _advance(self) -> list[Cell]:
+        """The next cells of configs in the race, after those that cannot win have left.
+
+        Where proposals do not wait for scores, all configs are judged together, once nothing is running: a config is then
+        compared with all others and not with those that happen to be in.
+        """
+        race = self._race
+        if race is None or (self.spec.searcher.name in FREE and (self._running or not self._asked_all)):
+            return []
+        waiting = {name: entry for name, entry in self._open.items() if not self._missing(entry)}
+        for name, entry in waiting.items():
+            race.heard(name, self._values(entry.current))
+        onward, verdicts = race.decide(waiting)
+        for verdict in verdicts:
+            entry = self._open.pop(verdict.config)
+            self._leave(entry.point, entry.cells, entry.issued, verdict)
+        for name in onward:
+            self._open[name].issued += 1
+        return [cell for name in onward for cell in self._missing(self._open[name])]
+
+    def _leave(self, point: Config, cells: tuple[Cell, ...], rounds: int, verdict: Verdict | None = None) -> None:
+        """A config leaves the race after ``rounds`` cells; ``verdict`` is None where an earlier run has decided so."""
+        if verdict is not None:
+            self.store.put_verdict(verdict.config, asdict(verdict))
+        self._skipped += len(cells) - rounds
+        self._tell(point, cells[:rounds])
+
+    def _complete(self, point: Config, cells: tuple[Cell, ...]) -> None:
+        """Every cell of a config is in."""
+        if self._race is not None:
+            self._race.heard(config_id(cells[0].config), self._values(cells))
+        self._tell(point, cells)
+
+    def _values(self, cells: Sequence[Cell]) -> list[float]:
+        """The objective of each cell on validation, higher is better; NaN where it failed."""
+        done = [c.key for c in cells if self._outcomes[c.key].state == "done"]
+        if new := [key for key in done if key not in self._measured]:
+            self._measured |= cell_values(self.store, new, self.rule, self.objective)
+        sign = 1.0 if self.objective.goal == "max" else -1.0
+        return [sign * self._measured[c.key] if c.key in done else math.nan for c in cells]
 
     def _plan(self, cells: Sequence[Cell]) -> list[Pack]:
         return plan_packs(cells, self.workers, self.shape_of)
@@ -172,22 +240,19 @@ class Study:
             entry = self._open.get(config)
             if entry and all(c.key in self._outcomes for c in entry.cells):
                 del self._open[config]
-                self._tell(entry.point, entry.cells)
+                self._complete(entry.point, entry.cells)
         self.on_change(self.counts())
 
     def _tell(self, point: Config, cells: Sequence[Cell]) -> None:
-        self.searcher.tell(point, self.score(cells))
+        # A free searcher reads no score, and reading those of ten thousand configs would take longer than their training.
+        free = self.spec.searcher.name in FREE
+        self.searcher.tell(point, math.nan if free else self.score(cells))
 
     def score(self, cells: Sequence[Cell]) -> float:
         """The objective of one config on validation: the study's statistic over its done cells; -inf where all failed."""
-        keys = np.asarray([c.key for c in cells if self._outcomes[c.key].state == "done"], dtype=str)
-        if not len(keys):
-            return float("-inf")
-        table = epoch_table(self.store)
-        mine = table.where(np.isin(table["cell"], keys))
-        reader = ScoreReader(self.store)
-        values = [estimate(reader, e, self.objective).value for e in select(mine, self.rule)]
-        return config_score(values, self.spec.statistic, self.objective.goal)
+        goal = self.objective.goal
+        values = [v if goal == "max" else -v for v in self._values(cells) if not math.isnan(v)]
+        return config_score(values, self.spec.statistic, goal) if values else -math.inf
 
     def saw(self, outcomes: Mapping[str, Outcome]) -> None:
         """Report progress from ``outcomes`` that somebody read from the store; the study's own state does not change."""
@@ -196,7 +261,8 @@ class Study:
     def counts(self, outcomes: Mapping[str, Outcome] | None = None) -> Counts:
         """Cells in total, done, failed, reused from earlier runs, running."""
         states = [o.state for o in (self._outcomes if outcomes is None else outcomes).values()]
-        total = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
+        every = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
+        total = None if every is None else every - self._skipped
         return Counts(total, states.count("done"), states.count("failed"), self._reused, self._running)
 
     def failures(self) -> Mapping[str, str]:
@@ -205,4 +271,4 @@ class Study:
 
     def unfinished(self) -> int:
         """Cells that are proposed and not in."""
-        return sum(c.key not in self._outcomes for entry in self._open.values() for c in entry.cells)
+        return sum(len(self._missing(entry)) for entry in self._open.values())

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raresearch.api.parts import Parts, build_parts
+import numpy as np
+
+from raresearch.api.parts import Parts, build_parts, configs_planned, known_points
 from raresearch.api.run import Datasets
 from raresearch.errors import CellFailure
 from raresearch.experiment import parameters
@@ -20,7 +22,7 @@ from raresearch.spec import StudySpec, load
 from raresearch.study import make_cells
 from raresearch.training.arrays import fold_data
 from raresearch.training.policy import Keep
-from raresearch.types import Cell, Config
+from raresearch.types import Cell, Config, named_stream
 
 TIMED_EPOCHS = 2  # the first epoch of a process pays for imports and caches, so the second is the one that counts
 TIMED_CELLS = 32  # of a pack: more members take the same time each
@@ -32,7 +34,7 @@ class Plan:
     """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; all are upper bounds, since
     early stopping ends most trainings sooner. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
-    the networks of some timed configs cannot be packed.
+    the networks of some timed configs cannot be packed. ``later``: the plans of the stages after the first.
     """
 
     study: str
@@ -53,6 +55,7 @@ class Plan:
     hours: float | None = None
     timed_configs: int = 0
     alone: tuple[str, ...] = ()
+    later: tuple[Plan, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,17 +75,28 @@ def check(
     """
     spec = load(Path(path), scale=scale, sets=sets)
     parts = build_parts(spec)
-    points = list(spec.space.grid()) if spec.searcher.name == "grid" else []
-    count = len(points) or spec.searcher.options.get("configs")
+    if spec.stages:
+        stages = [_staged(spec, number, parts) for number in range(len(spec.stages))]
+        plans = [_planned(stage, build_parts(stage), timed, progress) for stage in stages]
+        return replace(plans[0], later=tuple(plans[1:]))
+    return _planned(spec, parts, timed, progress)
+
+
+def _staged(spec: StudySpec, number: int, parts: Parts) -> StudySpec:
+    """A stage with as many configs as it will take from the one before; which ones is not known yet."""
+    rng = np.random.default_rng(named_stream(spec.seed, "check", "stage", str(number)))
+    return spec.stage(number, [spec.space.sample(rng) for _ in range(spec.stages[number].best)] if number else ())
+
+
+def _planned(spec: StudySpec, parts: Parts, timed: bool, progress: Callable[[int, int], None]) -> Plan:
+    points = known_points(spec)
     configs = [spec.config(p, parts.experiment) for p in points] or [_any_config(spec, parts)]
-    plan = _untimed(spec, parts, configs, None if count is None else int(count))
+    plan = _untimed(spec, parts, configs, configs_planned(spec))
     return _timed(plan, spec, parts, configs, progress) if timed else plan
 
 
 def _any_config(spec: StudySpec, parts: Parts) -> Config:
-    import numpy as np
-
-    return spec.config(spec.space.sample(np.random.default_rng(spec.seed)), parts.experiment)
+    return spec.config(spec.space.sample(np.random.default_rng(named_stream(spec.seed, "check"))), parts.experiment)
 
 
 def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: int | None) -> Plan:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
+from scipy.special import stdtrit
 
 from raresearch.data.sealed import read_sealed
 from raresearch.ensembles import operating
@@ -49,7 +49,7 @@ def averaged(values: Sequence[Estimate]) -> Estimate:
         return values[0]
     centre = np.asarray([e.value for e in values])
     level = values[0].level
-    students = stats.t.ppf(0.5 + level / 2, len(values) - 1) * centre.std(ddof=1) / math.sqrt(len(values))
+    students = stdtrit(len(values) - 1, 0.5 + level / 2) * centre.std(ddof=1) / math.sqrt(len(values))
     down = math.hypot(students, float(np.mean([e.value - e.low for e in values])))
     up = math.hypot(students, float(np.mean([e.high - e.value for e in values])))
     mean = float(centre.mean())

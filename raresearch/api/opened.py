@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from raresearch import plugins
 from raresearch.api.choice import Choice, Unsealed, averaged
-from raresearch.api.parts import build_fom, build_rule
+from raresearch.api.parts import build_fom, build_rule, configs_planned
+from raresearch.api.tables import choice_table
 from raresearch.ensembles.base import SelectionRule
-from raresearch.ensembles.evaluation import Per, ScoreReader, select
+from raresearch.ensembles.evaluation import Per, ScoreReader, cell_values, config_score, select
 from raresearch.ensembles.table import epoch_table
 from raresearch.errors import SelectionError, nearest
 from raresearch.metrics.base import FigureOfMerit
-from raresearch.report.build import ReportPaths, build_report
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
 from raresearch.statistics.comparison import Comparison
@@ -29,7 +29,10 @@ from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
-from raresearch.types import EpochTable, Estimate
+from raresearch.types import Config, EpochTable, Estimate
+
+if TYPE_CHECKING:
+    from raresearch.report.build import ReportPaths
 
 UNSEALED = "unsealed.json"
 
@@ -123,21 +126,54 @@ class OpenStudy:
     def status(self) -> dict[str, Any]:
         """Cells by state, failures with their reasons, whether a driver is at work, and the ledger."""
         cells = self.cells()
-        size = self.spec.space.size() if self.spec.searcher.name == "grid" else self.spec.searcher.options.get("configs")
-        each = self.spec.repeats * self.spec.folds
+        size, each = configs_planned(self.spec), self.spec.repeats * self.spec.folds
+        left = self.store.verdicts()
+        skipped = sum(each - int(verdict["rounds"]) for verdict in left.values())
+        seconds = float(sum(cells["seconds"].to_pylist()))
         with only_driver(self.folder / "driver.lock") as free:
             driver = not free
         return {
             "study": self.spec.name,
             "scale": self.spec.scale,
-            "total": None if size is None else int(str(size)) * each,
+            "total": None if size is None else size * each - skipped,
+            "racing": {"left": len(left), "cells_saved": skipped} if self.spec.racing else None,
             "done": self.done(),
             "failed": len(self.failed()),
             "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
             "driver": driver,
-            "seconds": float(sum(cells["seconds"].to_pylist())),
+            "seconds": seconds,
+            "packs": len(self.store.landings()),
+            "cells_per_worker_hour": 3600 * self.done() / seconds if seconds else None,
             "ledger": self.ledger(),
         }
+
+    def ranked(self) -> list[str]:
+        """Ids of the configs whose cells are done, best first by the study's own rule, objective and statistic.
+
+        Configs that left a race early come after those that ran to its end: their means are over fewer cells.
+        """
+        values = cell_values(self.store, self.cells()["cell"].to_pylist(), self.rule, self.objective)
+        found: dict[str, list[float]] = {}
+        for row in self.cells().to_pylist():
+            if row["cell"] in values:
+                found.setdefault(row["config"], []).append(values[row["cell"]])
+        goal, statistic = self.objective.goal, self.spec.statistic
+        left = self.store.verdicts()
+        return sorted(found, key=lambda c: (c in left, -config_score(found[c], statistic, goal), c))
+
+    def best(self, count: int = 1) -> list[Config]:
+        """Points of the ``count`` best configs. Raises `SelectionError` where fewer are done."""
+        ranked = self.ranked()
+        if len(ranked) < count:
+            rule = f"only {len(ranked)} configs are done, {count} are asked for"
+            raise SelectionError(str(self.folder), rule, "run the study to its end, or see what failed")
+        values = {row["config"]: row["values"] for row in self.cells().to_pylist()}
+        return [self.spec.space.project(parse_config(values[config])) for config in ranked[:count]]
+
+    def stages(self) -> dict[str, OpenStudy]:
+        """The later stages that have begun, by name, in their order."""
+        inside = {p.parent.name: OpenStudy(Store.open(p.parent)) for p in self.folder.glob("*/study.json")}
+        return dict(sorted(inside.items(), key=lambda item: str(item[1].about["created"])))
 
     def select(
         self, rule: str | SelectionRule | None = None, *, per: Per | None = None, combine: str | None = None,
@@ -208,14 +244,26 @@ class OpenStudy:
 
     def table(self, choice: Choice | None = None) -> StudyTable:
         """One row a config, on validation; the columns headed ``test`` after `unseal` are of the study's own rule only."""
-        rule = self.rule if choice is None else choice.rule
-        unsealed = self._unsealed() if rule == self.rule else None
+        own = choice is None or choice.hash == self.select().hash
+        return self._table(choice, self._unsealed() if own else None)
+
+    def _table(self, choice: Choice | None, unsealed: UnsealedTable | None) -> StudyTable:
+        if choice is not None and choice.per != "cell":
+            return choice_table(choice, unsealed)
         return summary(
-            self.store, objective=self.objective, others=self.others, rule=rule, labels=self.labels, unsealed=unsealed
+            self.store,
+            objective=self.objective,
+            others=self.others,
+            rule=self.rule if choice is None else choice.rule,
+            labels=self.labels,
+            unsealed=unsealed,
+            ensembles=None if choice is None else choice.ensembles,
         )
 
     def report(self) -> ReportPaths:
         """Write ``report/`` into the study's folder."""
+        from raresearch.report.build import build_report  # here: it imports matplotlib
+
         return build_report(
             self.store,
             objective=self.objective,
@@ -228,11 +276,9 @@ class OpenStudy:
     def unseal(self, choice: Choice, reason: str) -> StudyTable:
         """Open the test labels for ``choice`` (see `Choice.unseal`); the table with its ``test`` columns."""
         table = unsealed_table(choice.unseal(reason))
-        if choice.rule == self.rule:
+        if choice.hash == self.select().hash:
             write_atomic(self.folder / UNSEALED, lambda p: _write_json(p, asdict(table)))
-        return summary(
-            self.store, objective=self.objective, others=self.others, rule=choice.rule, labels=self.labels, unsealed=table
-        )
+        return self._table(choice, table)
 
     def _unsealed(self) -> UnsealedTable | None:
         path = self.folder / UNSEALED

@@ -18,7 +18,7 @@ from raresearch.errors import PluginError, SpecError
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.spec import Component, StudySpec
-from raresearch.types import digest
+from raresearch.types import Config, digest
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,19 @@ def build_rule(component: Component, base_dir: Path | None) -> SelectionRule:
 def build_fom(component: Component, base_dir: Path | None) -> FigureOfMerit:
     fom: FigureOfMerit = plugins.build("foms", component.name, component.options, base_dir)
     return fom
+
+
+def known_points(spec: StudySpec) -> list[Config]:
+    """The points that will be trained, where the searcher is one that says so beforehand; otherwise none."""
+    if spec.searcher.name == "grid":
+        return list(spec.space.grid())
+    return list(spec.searcher.options["configs"]) if spec.searcher.name == "listed" else []
+
+
+def configs_planned(spec: StudySpec) -> int | None:
+    """How many configs the searcher will propose; None where it cannot say."""
+    count = len(known_points(spec)) or spec.searcher.options.get("configs")
+    return None if count is None else int(count)
 
 
 def pickle_by_value(experiment: Experiment) -> None:

@@ -13,20 +13,23 @@ from pathlib import Path
 import pyarrow as pa
 
 from raresearch.api.opened import OpenStudy
-from raresearch.api.parts import Parts, about, build_parts, identity, pickle_by_value
+from raresearch.api.parts import Parts, about, build_parts, configs_planned, identity, known_points, pickle_by_value
 from raresearch.data.dataset import Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
 from raresearch.data.splits import Fractions
+from raresearch.ensembles.evaluation import cell_values, config_score
 from raresearch.ensembles.retention import KeptByRule
 from raresearch.errors import Interrupted, StoreError
 from raresearch.execution.base import Executor
 from raresearch.execution.local import LocalExecutor
 from raresearch.execution.worker import DataHandles, WorkContext
-from raresearch.searchers.build import build_searcher
+from raresearch.searchers.build import Scored, build_searcher
+from raresearch.searchers.history import Observation
 from raresearch.spec import StudySpec, load
 from raresearch.store.files import make_folder
 from raresearch.store.lease import only_driver
+from raresearch.store.records import parse_config
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
 from raresearch.training.arrays import Loaded, fold_events, validation_name
@@ -44,6 +47,7 @@ class Progress:
     preparing: Callable[[int, int], None] = lambda done, total: None
     changed: Callable[[Counts], None] = lambda counts: None
     epoch: Callable[[Cell, int], None] = lambda cell, epoch: None
+    stage: Callable[[str, Sequence[str]], None] = lambda name, configs: None
 
 
 @dataclass
@@ -119,15 +123,41 @@ def run(
     """
     spec = load(Path(path), scale=scale, sets=sets)
     parts = build_parts(spec)
-    folder = Path(out) if out else default_folder(spec, parts)
-    Store.check(folder, identity(spec, parts))
     progress = progress or Progress()
+    folder = Path(out) if out else default_folder(spec.stage(0) if spec.stages else spec, parts)
+    if not spec.stages:
+        return run_spec(spec, parts, folder, address, progress, retry_failed)
+    return _run_stages(spec, parts, folder, address, progress, retry_failed)
+
+
+def run_spec(
+    spec: StudySpec, parts: Parts, folder: Path, address: str | None, progress: Progress, retry_failed: bool
+) -> OpenStudy:
+    """Run one study, or one stage of one, in ``folder``; raises as `run` does."""
+    Store.check(folder, identity(spec, parts))
     with _new_folder(folder), terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
         if not alone:
             raise StoreError(str(folder), "another raresearch run works on this folder", "wait for it, or give another --out")
         if spec.execution.backend == "local":
             return _run_local(spec, parts, folder, progress, retry_failed)
         return _run_on_ray(spec, parts, folder, address, progress, retry_failed)
+
+
+def _run_stages(
+    spec: StudySpec, parts: Parts, folder: Path, address: str | None, progress: Progress, retry_failed: bool
+) -> OpenStudy:
+    """One stage after another: the first in ``folder``, each later one in a folder of its name inside; returns the first.
+
+    A stage that ended is read again from its store in a moment, so the same line goes on in the middle of any stage.
+    """
+    searched = spec.stage(0)
+    opened = first = run_spec(searched, build_parts(searched), folder, address, progress, retry_failed)
+    for number, stage in enumerate(spec.stages[1:], 1):
+        following = spec.stage(number, opened.best(stage.best))
+        following.check(parts.experiment)
+        progress.stage(stage.name, [opened.labels[c] for c in opened.ranked()[: stage.best]])
+        opened = run_spec(following, build_parts(following), folder / stage.name, address, progress, retry_failed)
+    return first
 
 
 @contextmanager
@@ -173,7 +203,7 @@ def _run_on_ray(
 
 
 def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool) -> Study:
-    points = list(spec.space.grid()) if spec.searcher.name == "grid" else []
+    points = known_points(spec)
     # Data comes before trials: Ray Data inside a cluster whose CPUs are all taken by trials waits for ever.
     for config in [spec.config(p, parts.experiment) for p in points] or [spec.config({}, parts.experiment)]:
         datasets.fingerprint(config)
@@ -184,14 +214,30 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
         spec=spec,
         experiment=parts.experiment,
         store=store,
-        searcher=build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir),
+        searcher=build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, _scored_by(parts, spec)),
         rule=parts.rule,
         objective=parts.objective,
         fingerprint=datasets.fingerprint,
         on_change=progress.changed,
         retry_failed=retry_failed,
-        total_configs=len(points) or None,
+        total_configs=configs_planned(spec),
     )
+
+
+def _scored_by(parts: Parts, spec: StudySpec) -> Scored:
+    """Reads another study's store for a warm start: its configs, scored by this study's rule, objective and statistic."""
+
+    def scored(folder: Path) -> list[Observation]:
+        other = Store.open(folder)
+        values = cell_values(other, other.cells()["cell"].to_pylist(), parts.rule, parts.objective)
+        by_config: dict[str, list[float]] = {}
+        for row in other.cells().to_pylist():
+            if row["cell"] in values:
+                by_config.setdefault(row["values"], []).append(values[row["cell"]])
+        goal = parts.objective.goal
+        return [(parse_config(text), config_score(found, spec.statistic, goal)) for text, found in by_config.items()]
+
+    return scored
 
 
 def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, workers: int) -> WorkContext:

@@ -31,8 +31,9 @@ def check_command(study: Path, scale: str | None, sets: tuple[str, ...], no_time
         click.echo(json.dumps(plan.to_json()))
         return
     out = console()
-    for line in _lines(plan):
-        out.print(line, highlight=False, markup=False)
+    for each in (plan, *plan.later):
+        for line in _lines(each):
+            out.print(line, highlight=False, markup=False)
 
 
 def _lines(plan: Plan) -> list[str]:
@@ -48,6 +49,7 @@ def _lines(plan: Plan) -> list[str]:
     if plan.hours is not None and plan.seconds_per_cell is not None:
         lines.append(
             f"time: at most {plan.seconds_per_cell:.1f} s a cell, {_duration(plan.hours)} on {plan.workers} worker(s) here"
+            + (f" ({plan.cells_per_hour:,.0f} cells an hour)" if plan.cells_per_hour else "")
         )
         lines.append(
             f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; early stops end sooner)"

@@ -13,6 +13,9 @@ from ruamel.yaml import YAML
 from raresearch.api.choice import Choice
 from raresearch.api.opened import OpenStudy, open_study
 from raresearch.cli.show import console, print_report, table_json
+from raresearch.ensembles.base import SCOPES, Per
+from raresearch.ensembles.calibrate import CALIBRATIONS
+from raresearch.ensembles.combine import COMBINATIONS
 from raresearch.errors import SelectionError
 
 
@@ -24,7 +27,11 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--by", help="Column to rank by, such as val_loss."),
         click.option("--within", multiple=True, metavar="COLUMN:DELTA", help="Only epochs this close to the column's best."),
         click.option("--option", multiple=True, metavar="NAME=VALUE", help="Any other option of the rule."),
-        click.option("--per", type=click.Choice(["cell", "config"]), default="cell", help="One ensemble a cell, or a config."),
+        click.option("--per", type=click.Choice(list(SCOPES)), help="What one ensemble is made from. Default: the rule's own."),
+        click.option("--combine", type=click.Choice(list(COMBINATIONS)), help="How members' scores combine. Default: mean."),
+        click.option(
+            "--calibrate", type=click.Choice(list(CALIBRATIONS)), help="Fit the scores to probabilities on validation."
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
         click.option("--debug", is_flag=True, hidden=True),
     ]
@@ -33,14 +40,18 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def choose(opened: OpenStudy, rule: str | None, per: str, k: int | None, by: str | None, within: Any, option: Any) -> Choice:
+def choose(
+    opened: OpenStudy, *, rule: str | None, per: Per | None, combine: str | None, calibrate: str | None,
+    k: int | None, by: str | None, within: Any, option: Any,
+) -> Choice:  # fmt: skip
+    """The choice that the options of the command line name."""
     options: dict[str, Any] = {n: v for n, v in (("k", k), ("by", by)) if v is not None}
     if within:
         options["within"] = dict(_pair(w, ":", "--within") for w in within)
     options |= dict(_pair(o, "=", "--option") for o in option)
     if options and rule is None:
         raise SelectionError("--k, --by, --within", "options need a rule", "name it: --rule top_k")
-    return opened.select(rule, per=per, **options)  # type: ignore[arg-type]
+    return opened.select(rule, per=per, combine=combine, calibrate=calibrate, **options)
 
 
 def _pair(text: str, separator: str, place: str) -> tuple[str, Any]:
@@ -67,6 +78,8 @@ def select_command(folder: Path, as_json: bool, debug: bool, **choice: Any) -> N
         click.echo(json.dumps(table_json(table)))
     else:
         console().print(table.to_rich())
+        for note in table.notes:
+            console().print(note, highlight=False, markup=False)
 
 
 @click.command("unseal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,11 @@ class LiveLine:
         if self.task is not None:
             self.bar.update(self.task, epoch=f"epoch {epoch}")
 
+    def stage(self, name: str, configs: Sequence[str]) -> None:
+        self.epoch_of = ""  # the next line is drawn anew
+        shown = ", ".join(configs[:5]) + (f" and {len(configs) - 5} more" if len(configs) > 5 else "")
+        self.console.print(f"stage {name}: {shown}", highlight=False, markup=False)
+
     def _show(self, words: str, done: int, total: int | None, last: bool) -> None:
         kind = words.split(":")[0] if ":" in words else "training"
         if self.epoch_of != kind:
@@ -72,4 +77,4 @@ def live_line() -> Iterator[Listener]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=600) as bar:
         line = LiveLine(bar, console)
-        yield Listener(line.preparing, line.changed, line.epoch)
+        yield Listener(line.preparing, line.changed, line.epoch, line.stage)

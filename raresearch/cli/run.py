@@ -43,11 +43,16 @@ def run_command(
     """
     with live_line() as progress:
         opened = run(study, scale=scale, sets=sets, out=out, address=address, progress=progress, retry_failed=retry_failed)
-    failed = print_failures(opened, quiet=as_json)
+    stages = {"": opened, **opened.stages()}
+    failed = sum(print_failures(each, quiet=as_json) for each in stages.values())
     if as_json:
-        table = table_json(opened.table()) if opened.done() else None
-        click.echo(json.dumps({"folder": str(opened.folder), "failed": failed, "table": table}))
-    else:
-        print_table(opened)
-    print_report(opened, quiet=as_json)
+        tables = {name: table_json(each.table()) if each.done() else None for name, each in stages.items()}
+        first = {"folder": str(opened.folder), "failed": failed, "table": tables.pop("")}
+        click.echo(json.dumps(first | ({"stages": tables} if tables else {})))
+    for name, each in stages.items():
+        if not as_json:
+            if name:
+                click.echo(f"\nstage {name}")
+            print_table(each)
+        print_report(each, quiet=as_json)
     return 1 if failed else 0

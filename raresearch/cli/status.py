@@ -28,11 +28,21 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     out.print(
         f"driver: {'running' if facts['driver'] else 'none'} · training time so far: {facts['seconds']:.0f} s", highlight=False
     )
+    rate = facts["cells_per_worker_hour"]
+    if rate:
+        fill = (facts["done"] + facts["failed"]) / facts["packs"]
+        out.print(
+            f"landed in {facts['packs']} parts of {fill:.1f} cells · {rate:,.0f} cells an hour and worker", highlight=False
+        )
+    if facts["racing"]:
+        race = facts["racing"]
+        out.print(f"racing: {race['left']} configs have left, {race['cells_saved']} cells saved", highlight=False)
     for row in facts["failures"]:
         out.print(
             f"failed: {row['label']}, fold {row['fold']}, seed {row['seed']}: {row['error']}", markup=False, highlight=False
         )
     looks = len(facts["ledger"])
-    out.print(
-        "test labels: sealed" if not looks else f"test labels: opened {looks} time(s), last {facts['ledger'][-1]['time']}"
+    opened = (
+        f"test labels: opened {looks} time(s), last {facts['ledger'][-1]['time'] if looks else ''}; results are post-unblinding"
     )
+    out.print(opened if looks else "test labels: sealed", highlight=False)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as arrow_dataset
+import pyarrow.parquet as pq
 
 from raresearch.data.columns import scalar_array, tensor_array
 from raresearch.data.splits import SPLITS
@@ -123,7 +123,8 @@ def read_parts(folder: Path, names: Sequence[str]) -> pa.Table | None:
     if not parts:
         return None
     try:
-        return arrow_dataset.dataset(parts, format="parquet").to_table(columns=list(names))
+        # File by file: `pyarrow.dataset` would import pandas, a second at the start of every command and worker.
+        return pa.concat_tables([pq.ParquetFile(part).read(columns=list(names)).select(list(names)) for part in parts])
     except (OSError, pa.ArrowException) as error:
         raise StoreError(str(folder), f"cannot be read ({_line(error)})", "delete the dataset and prepare it again") from error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 from scipy.special import expit, logit
 
 from raresearch.errors import SelectionError, nearest
@@ -57,10 +56,12 @@ def calibrate(kind: str, scores: Array, label: Array, weight: Array) -> Calibrat
 
 def _isotonic(x: Array, y: Array, w: Array) -> Array:
     """Pool adjacent violators (Ayer et al. 1955, doi 10.1214/aoms/1177728423), equal scores pooled first."""
+    from scipy import optimize
+
     knots, place = np.unique(x, return_inverse=True)
     total = np.bincount(place, w)
     mean = np.bincount(place, w * y) / total
-    value = isotonic_regression(mean, weights=total).x
+    value = optimize.isotonic_regression(mean, weights=total).x
     # Of a run of equal values only the ends matter to the interpolation.
     inner = np.r_[False, (value[1:-1] == value[:-2]) & (value[1:-1] == value[2:]), False] if len(value) > 2 else value < -1
     return np.asarray(np.r_[knots[~inner], value[~inner]])
@@ -68,14 +69,18 @@ def _isotonic(x: Array, y: Array, w: Array) -> Array:
 
 def _temperature(x: Array, y: Array, w: Array) -> Array:
     """One factor on the logit, least log-loss (Guo et al. 2017, arXiv:1706.04599)."""
+    from scipy import optimize
+
     z = _logit(x)
     # Between a factor of e^-7 and e^7: beyond, a separable sample asks for certainty without end.
-    best = minimize_scalar(lambda log_slope: _log_loss(np.exp(log_slope) * z, y, w), bounds=(-7, 7), method="bounded")
+    best = optimize.minimize_scalar(lambda log_slope: _log_loss(np.exp(log_slope) * z, y, w), bounds=(-7, 7), method="bounded")
     return np.asarray([np.exp(best.x)])
 
 
 def _platt(x: Array, y: Array, w: Array) -> Array:
     """Slope and offset on the logit (Platt 1999), the slope at least 0, with a slight pull towards (1, 0)."""
+    from scipy import optimize
+
     z = _logit(x)
 
     def loss(p: Array) -> tuple[float, Array]:
@@ -84,7 +89,7 @@ def _platt(x: Array, y: Array, w: Array) -> Array:
         value = _log_loss(p[0] * z + p[1], y, w) + 0.5e-6 * float(((p - [1.0, 0.0]) ** 2).sum())
         return value, np.asarray([residual @ z, residual.sum()]) + pull
 
-    return np.asarray(minimize(loss, [1.0, 0.0], jac=True, bounds=[(0.0, None), (None, None)], method="L-BFGS-B").x)
+    return np.asarray(optimize.minimize(loss, [1.0, 0.0], jac=True, bounds=[(0.0, None), (None, None)], method="L-BFGS-B").x)
 
 
 def _logit(scores: Array) -> Array:

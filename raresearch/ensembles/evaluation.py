@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from raresearch.ensembles import table as tables
 from raresearch.ensembles.base import SCOPES, Library, Per, ScoreSource, SelectionRule, choose, refuse_missing
@@ -27,7 +28,18 @@ from raresearch.metrics.base import FigureOfMerit
 from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable, Estimate, Member
 
-__all__ = ["Ensemble", "Labelled", "Per", "ScoreReader", "config_score", "epoch_table", "estimate", "labelled", "select"]
+__all__ = [
+    "Ensemble",
+    "Labelled",
+    "Per",
+    "ScoreReader",
+    "cell_values",
+    "config_score",
+    "epoch_table",
+    "estimate",
+    "labelled",
+    "select",
+]
 
 Split = Literal["validation", "test"]
 
@@ -62,6 +74,15 @@ class Labelled:
 def epoch_table(store: Store) -> EpochTable:
     """The epochs of every done cell as arrays, ordered by (config, fold, seed, epoch); rules can read scores through it."""
     return tables.epoch_table(store, ScoreReader(store))
+
+
+def cell_values(store: Store, keys: Sequence[str], rule: SelectionRule, fom: FigureOfMerit) -> dict[str, float]:
+    """Key → ``fom`` on validation of each done cell of ``keys``, at the epochs that ``rule`` chooses. Reads those cells alone."""
+    cells = store.cells()
+    mine = cells.filter(pa.compute.is_in(cells["cell"], pa.array(keys, pa.string())))
+    reader = ScoreReader(store)
+    table = tables.epoch_table(store, reader, mine)
+    return {e.members[0].cell: estimate(reader, e, fom).value for e in (select(table, rule) if len(table) else [])}
 
 
 def select(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 
 from raresearch.ensembles.base import Library, Per, ScoreSource, ordered, refuse_missing, without_scores
 from raresearch.ensembles.candidates import Candidates, whole
@@ -163,4 +162,6 @@ def logistic(
     bounds = [(0.0 if non_negative else None, None)] * n + [(None, None)]
     begin = np.r_[np.full(n, 1.0 / n), 0.0] if start is None else start
     options = {"maxiter": 500, "ftol": tolerance, "gtol": 10 * tolerance}
+    from scipy.optimize import minimize  # here: its import takes a third of a second, and few selections stack
+
     return np.asarray(minimize(loss, begin, jac=True, bounds=bounds, method="L-BFGS-B", options=options).x)

@@ -55,12 +55,12 @@ def codes(epochs: EpochTable, name: str) -> Array:
     return np.asarray(inverse, dtype=np.int64)
 
 
-def epoch_table(store: Store, scores: ScoreSource | None = None) -> EpochTable:
-    """The epochs of every done cell as arrays, ordered by (config, fold, seed, epoch).
+def epoch_table(store: Store, scores: ScoreSource | None = None, cells: pa.Table | None = None) -> EpochTable:
+    """The epochs of every done cell (or of ``cells``, rows of `Store.cells`) as arrays, by (config, fold, seed, epoch).
 
     With ``scores``, rules that need scores can choose from it.
     """
-    table = store.epochs()
+    table = store.epochs(cells)
     columns, numbers = {}, {}
     for name in table.column_names:
         column = table[name].combine_chunks()

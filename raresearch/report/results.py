@@ -13,7 +13,7 @@ from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
 from raresearch.errors import DataError, SelectionError
 from raresearch.metrics.base import FigureOfMerit
-from raresearch.report.labels import described, label_configs
+from raresearch.report.labels import LONGEST, described, label_configs
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
 from raresearch.types import EpochTable, Estimate
@@ -113,6 +113,25 @@ class Results:
         return sorted(means, key=lambda c: sign * means[c])
 
     @cached_property
+    def shortened(self) -> bool:
+        """Whether labels are too long for figures."""
+        return any(len(label) > LONGEST for label in self.labels.values())
+
+    @cached_property
+    def short(self) -> Mapping[str, str]:
+        """Config id → its name in figures: the label, or, where labels are too long, its rank (#1 is the best)."""
+        if not self.shortened:
+            return self.labels
+        places = {config: f"#{number}" for number, config in enumerate(self.ranked(), start=1)}
+        return {config: places.get(config, config[:6]) for config in self.labels}
+
+    def side_by_side(self, most: int) -> list[str]:
+        """The ``most`` best configs as they stand beside each other: in the order of the space, or by rank where they are
+        named by it."""
+        best = self.ranked()[:most]
+        return best if self.shortened else [c for c in self.labels if c in set(best)]
+
+    @cached_property
     def best_cell(self) -> CellResult | None:
         """The best cell of the best config: what figures of a single training show."""
         ranked = self.ranked()
@@ -144,9 +163,16 @@ class Results:
 
 
 def gather(
-    store: Store, *, objective: FigureOfMerit, others: Sequence[FigureOfMerit], rule: SelectionRule, labels: Mapping[str, str]
+    store: Store,
+    *,
+    objective: FigureOfMerit,
+    others: Sequence[FigureOfMerit],
+    rule: SelectionRule,
+    labels: Mapping[str, str],
+    ensembles: Sequence[Ensemble] | None = None,
 ) -> Results:
-    """Read ``store`` and evaluate every done cell at the epochs that ``rule`` chooses.
+    """Read ``store`` and evaluate every done cell at the epochs that ``rule`` chooses, or with ``ensembles`` (one a cell)
+    that were made already.
 
     Raises `SelectionError` where the rule asks for columns or scores that the store lacks, and `DataError` where the
     objective cannot be computed. Another figure of merit that cannot be is left out, and ``notes`` say so.
@@ -156,7 +182,8 @@ def gather(
     configs = {row["config"]: parse_config(row["values"]) for row in rows}
     names = label_configs(configs, labels)
     epochs, reader, notes = epoch_table(store), ScoreReader(store), dict[str, None]()
-    chosen = {e.members[0].cell: e for e in select(epochs, rule)} if len(epochs) else {}
+    made = ensembles if ensembles is not None else select(epochs, rule) if len(epochs) else ()
+    chosen = {e.members[0].cell: e for e in made}
     cells = []
     for row in rows:
         ensemble = chosen.get(row["cell"])
@@ -165,13 +192,18 @@ def gather(
         kept["error"] = kept["error"] or ""
         own = {"key": row["cell"], "label": names[row["config"]], "budget": row["epochs"]}
         cells.append(CellResult(**own, ensemble=ensemble, estimates=estimates, **kept))
-    if unturned := _unturned(cells):
+    if unturned := _unturned(cells, rule):
         notes[unturned] = None
     return Results(store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes))
 
 
-def _unturned(cells: Sequence[CellResult]) -> str:
-    """A note where the one chosen epoch is the last one allowed: such a training might have gone on to a better one."""
+def _unturned(cells: Sequence[CellResult], rule: SelectionRule) -> str:
+    """A note where the one chosen epoch is the last one allowed: such a training might have gone on to a better one.
+
+    None for a rule that looks at nothing but the epoch: it takes the last one by design.
+    """
+    if rule.needs <= {"epoch"}:
+        return ""
     single = [c for c in cells if len(c.epochs) == 1]
     last = [c for c in single if c.epochs[0] == c.budget]
     if not last:

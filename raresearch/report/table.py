@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raresearch.ensembles.base import SelectionRule
+from raresearch.ensembles.evaluation import Ensemble
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.labels import described
 from raresearch.report.numbers import Spread
@@ -127,9 +128,11 @@ def summary(
     rule: SelectionRule,
     labels: Mapping[str, str],
     unsealed: UnsealedTable | None = None,
+    ensembles: Sequence[Ensemble] | None = None,
 ) -> StudyTable:
-    """The table of ``store`` at the epochs that ``rule`` chooses; raises as `results.gather` does."""
-    return tabulate(gather(store, objective=objective, others=others, rule=rule, labels=labels), unsealed)
+    """The table of ``store`` at the epochs that ``rule`` chooses, or of ``ensembles``; raises as `results.gather` does."""
+    results = gather(store, objective=objective, others=others, rule=rule, labels=labels, ensembles=ensembles)
+    return tabulate(results, unsealed)
 
 
 def tabulate(results: Results, unsealed: UnsealedTable | None = None) -> StudyTable:

@@ -20,14 +20,30 @@
     selection: {best_epoch: {by: val_loss}}
     keep: {scores: all, weights: best}      # scores: all | kept | best; weights: kept | best | none
     execution: {backend: ray_tune, workers: auto, cpus: 1, gpus: 0, retries: 3}
+    racing: {level: 0.05}           # further folds and seeds only for configs that could still be the best
+    stages:                         # overlays, one after another; each trains the best configs of the one before
+      search: {fixed: {data.events: 30000}}
+      refit: {best: 1, repeats: 6, folds: 1, selection: {last_k: {k: 10}}}
     scale:                          # overlays; `--scale demo` lays one over the document
       demo: {repeats: 3, fixed: {data.events: 20000}}
 
 Only `study` and `experiment` are needed. A mistake is one line: "file:line: dotted.path: rule; remedy".
 """
 
-from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage
 from raresearch.spec.reader import parse_value
 from raresearch.spec.study import Origin, StudySpec, load, scales
 
-__all__ = ["Component", "ExecutionSpec", "Origin", "Retention", "SplitSpec", "StudySpec", "load", "parse_value", "scales"]
+__all__ = [
+    "Component",
+    "ExecutionSpec",
+    "Origin",
+    "Racing",
+    "Retention",
+    "SplitSpec",
+    "Stage",
+    "StudySpec",
+    "load",
+    "parse_value",
+    "scales",
+]

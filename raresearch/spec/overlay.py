@@ -18,7 +18,10 @@ from raresearch.types import PREFIXES
 SECTIONS = ("fixed", "space", "split", "keep", "execution")
 COMPONENTS = ("searcher", "objective", "selection")
 VALUES = ("study", "experiment", "seed", "repeats", "folds", "statistic", "figures_of_merit")
-KEYS = (*VALUES, *SECTIONS, *COMPONENTS)
+OPTIONAL = ("racing", "stages")  # no part of a study that does not name them
+KEYS = (*VALUES, *SECTIONS, *COMPONENTS, *OPTIONAL)
+#: what a stage may change, and how many configs it takes from the stage before
+STAGE_KEYS = ("best", *(key for key in KEYS if key not in ("study", "experiment", "stages")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,26 @@ def flat(node: Node) -> Node:
 
 
 def _merged(key: str, old: Node, new: Node) -> Node:
+    if key == "stages":
+        return _merged_stages(old, new)
     if key == "fixed":
         old, new = flat(old), flat(new)
     same_component = key in COMPONENTS and _component_name(old) == _component_name(new) is not None
     if same_component and isinstance(old.value, dict) and isinstance(new.value, dict):
         (name, before), (_, after) = *old.value.items(), *new.value.items()
         return Node({name: Node({**before.mapping, **after.mapping}, new.origin, after.path)}, new.origin, new.path)
-    if key in SECTIONS:
+    if key in SECTIONS or key == "racing":
         return Node({**old.mapping, **new.mapping}, old.origin, old.path)
     return new
+
+
+def _merged_stages(old: Node, new: Node) -> Node:
+    """Stage by stage, each as a document of its own."""
+    stages = dict(old.mapping)
+    for name, patch in new.mapping.items():
+        before = stages[name].mapping if name in stages else {}
+        stages[name] = Node(merge(Draft(dict(before)), patch.mapping).entries, patch.origin, patch.path)
+    return Node(stages, new.origin, new.path)
 
 
 def _component_name(node: Node) -> str | None:

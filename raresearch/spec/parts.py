@@ -86,6 +86,42 @@ class ExecutionSpec:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Racing:
+    """Further folds and seeds only for configs that could still be the best (see `raresearch.racing`).
+
+    ``level``: greatest probability to lose the best config on the way; ``first``: cells that every config gets; ``probe``:
+    configs that go on before the noise between cells is known.
+    """
+
+    level: float = 0.05
+    first: int = 1
+    probe: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1 or self.first < 1 or self.probe < 2:
+            rule = f"level {self.level:g} must lie between 0 and 1, first {self.first} be at least 1, probe {self.probe} at least 2"
+            raise SpecError("racing", rule, "write e.g. racing: {level: 0.05}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a study: an overlay. Every stage but the first trains the ``best`` configs of the one before.
+
+    ``entries`` is plain data in the layout of the YAML.
+    """
+
+    name: str
+    entries: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    best: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"best": self.best, **self.entries}
+
+
 def _freeze_deep(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _freeze_deep(inner) for key, inner in value.items()}

@@ -9,8 +9,8 @@ from typing import Any
 from raresearch.errors import SpaceError, SpecError, nearest
 from raresearch.space import Axis, Choice, Float, Int, Space
 from raresearch.spec.nodes import Node, read_yaml
-from raresearch.spec.overlay import Draft, flat
-from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec
+from raresearch.spec.overlay import STAGE_KEYS, Draft, flat
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage
 from raresearch.types import PREFIXES, Value, freeze
 
 _AXES = {"choice": ("choice", "when"), "int": ("int", "log", "when"), "float": ("float", "log", "steps", "when")}
@@ -204,6 +204,36 @@ def _execution(node: Node) -> ExecutionSpec:
     return ExecutionSpec(**values)
 
 
+def _racing(node: Node) -> Racing | None:
+    if node.value is None:  # an overlay may end the race
+        return None
+    entries = _known_keys(node, ("level", "first", "probe"))
+    kinds: Mapping[str, Callable[[Node], Any]] = {"level": number, "first": _counting, "probe": _counting}
+    try:
+        return Racing(**{key: kinds[key](inner) for key, inner in entries.items()})
+    except SpecError as error:
+        raise SpecError(node.place if error.place == "racing" else error.place, error.rule, error.remedy) from error
+
+
+def _counting(node: Node) -> int:
+    return integer(node, 1)
+
+
+def _stages(node: Node) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for name, inner in node.mapping.items():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in _TAKEN:
+            raise inner.error(f"a stage cannot be called {name!r}", "its name is a folder: write e.g. refit")
+        entries = dict(_known_keys(inner, STAGE_KEYS))
+        if "best" in entries and not stages:
+            raise entries["best"].error("the first stage has none before it", "give `best` to a later stage")
+        best = integer(entries.pop("best"), 1) if "best" in entries else 1
+        stages.append(Stage(name, {key: value.plain() for key, value in entries.items()}, best))
+    if len(stages) == 1:
+        raise node.error("one stage is no sequence", "add a second, or write its entries into the study itself")
+    return tuple(stages)
+
+
 def _amount(node: Node, zero: bool) -> float:
     amount = number(node)
     if amount < 0 or (amount == 0 and not zero):
@@ -211,6 +241,7 @@ def _amount(node: Node, zero: bool) -> float:
     return amount
 
 
+_TAKEN = ("cells", "events", "datasets", "report", "race")  # folders of the first stage's own store
 _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "backend": lambda node: one_of(node, "ray_tune", "local"),
     "workers": lambda node: "auto" if node.value == "auto" else integer(node, 1),
@@ -232,4 +263,6 @@ _READERS: Mapping[str, Callable[[Node], Any]] = {
     "selection": component,
     "keep": _keep,
     "execution": _execution,
+    "racing": _racing,
+    "stages": _stages,
 }

@@ -14,7 +14,7 @@ from raresearch.space import Space
 from raresearch.spec import overlay, reader
 from raresearch.spec.check import as_default, check_study
 from raresearch.spec.nodes import Node, dump, read_yaml, wrap
-from raresearch.spec.parts import Component, ExecutionSpec, Retention, SplitSpec, Statistic
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Statistic
 from raresearch.types import MOOT, Config, digest
 
 
@@ -50,6 +50,8 @@ class StudySpec:
     selection: Component = field(default_factory=lambda: Component("best_epoch", {"by": "val_loss"}))
     keep: Retention = field(default_factory=Retention)
     execution: ExecutionSpec = field(default_factory=ExecutionSpec)
+    racing: Racing | None = None
+    stages: tuple[Stage, ...] = ()
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property
@@ -77,6 +79,8 @@ class StudySpec:
     def check(self, experiment: Experiment) -> None:
         """Raise `SpecError` where names, types or numbers do not fit ``experiment``."""
         check_study(self, experiment)
+        for number in range(len(self.stages)):
+            check_study(self.stage(number), experiment)
 
     def config(self, point: Config, experiment: Experiment | None = None) -> Config:
         """The full config of a ``point`` of the space: defaults, then fixed values, then the point.
@@ -99,7 +103,26 @@ class StudySpec:
         for key in ("searcher", "repeats", "folds", "split", "objective", "statistic"):
             written[key] = _plain(getattr(self, key))
         written["figures_of_merit"] = [fom.to_json() for fom in self.figures_of_merit]
-        return written | {key: _plain(getattr(self, key)) for key in ("selection", "keep", "execution")}
+        written |= {key: _plain(getattr(self, key)) for key in ("selection", "keep", "execution")}
+        if self.racing is not None:
+            written["racing"] = self.racing.to_json()
+        if self.stages:
+            written["stages"] = {s.name: s.to_json() if n else dict(s.entries) for n, s in enumerate(self.stages)}
+        return written
+
+    def stage(self, number: int, points: Sequence[Config] = ()) -> StudySpec:
+        """Stage ``number`` as a study of its own, named after it; a later one trains ``points`` of the space, which the stage
+        before has found. Raises `SpecError` where its overlay does not fit."""
+        stage = self.stages[number]
+        whole = {k: v for k, v in self.document().items() if k != "stages"}
+        whole["study"] = f"{self.name}-{stage.name.replace('_', '-')}"
+        draft, _ = overlay.document(wrap(whole))
+        draft = overlay.merge(draft, wrap(stage.entries, f"{self.origin.file}: stages.{stage.name}".removeprefix(": ")).mapping)
+        spec = _spec(draft, replace(self.origin, places={}))
+        if not number:
+            return spec
+        kept = [{n: v for n, v in point.items() if n in spec.space.axes} for point in points]
+        return replace(spec, searcher=Component("listed", {"configs": kept}), racing=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the store, with the order of axes, the scale and the base folder; `from_json` reads it back."""
@@ -124,14 +147,16 @@ class StudySpec:
     def identity(self) -> str:
         """Digest of all that decides which numbers come out.
 
-        In: experiment, seed, fixed values, space, searcher, folds, split, repeats, objective, statistic and selection (these
-        four make the score that a searcher hears). Out: `train.pack`; the study's name; `execution`, because random streams do not
-        depend on scheduling or machines; `keep`, because it decides what stays on disk and not its value; and
-        `figures_of_merit`, which are computed from the store afterwards. The experiment's version is the store's to add.
+        In: experiment, seed, fixed values, space, searcher, racing, folds, split, repeats, objective, statistic and selection
+        (these four make the score that a searcher hears). Out: `train.pack`; the study's name; `stages`, of which each is a
+        study; `execution`, because random streams do not depend on scheduling or machines; `keep`, because it decides what
+        stays on disk and not its value; and `figures_of_merit`, which are computed from the store afterwards. The
+        experiment's version is the store's to add.
         """
         content = self.to_json()
         deciding = {key: content[key] for key in _DECIDING}
         deciding["fixed"] = {name: value for name, value in content["fixed"].items() if name not in MOOT}
+        deciding |= {key: content[key] for key in ("racing",) if key in content}
         axes = sorted(self.space.to_json()["axes"], key=lambda axis: str(axis["name"]))
         return digest({**deciding, "space": axes})
 

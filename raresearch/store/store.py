@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_tabl
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
-OURS = {"cells", "events", "datasets", ".tmp", "driver.lock", "leases.lock"}
+OURS = {"cells", "events", "datasets", "race", ".tmp", "driver.lock", "leases.lock"}
 
 
 class Store:
@@ -110,7 +111,17 @@ class Store:
         if not path.exists():
             write_atomic(path, lambda p: pq.write_table(table, p))
 
+    def put_verdict(self, config: str, verdict: Mapping[str, Any]) -> None:
+        """Keep why ``config`` has left the race: a later run does not decide it again."""
+        make_folder(self.root / "race")
+        content = canonical({n: v if v != math.inf else None for n, v in verdict.items()})
+        write_atomic(self.root / "race" / f"{config}.json", lambda p: _write_text(p, content))
+
     # -- reading
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """Config id → why it has left the race (see `raresearch.racing.Verdict`); empty where there was none."""
+        return {p.stem: json.loads(p.read_text()) for p in sorted((self.root / "race").glob("*.json"))}
 
     def landings(self) -> list[Path]:
         """Folders that have landed, in the order of their names."""
@@ -175,7 +186,7 @@ class Store:
         path = self.root / "events" / f"{name}.parquet"
         if not path.is_file():
             raise StoreError(str(path), "these events are not in the store", "run the study again, it restores them")
-        return pq.read_table(path)
+        return pq.ParquetFile(path).read()
 
     def scores(self, landing: str, events: str) -> tuple[Array, Array, Array]:
         """Keys (R,), epochs (R,) and scores (R, N) float32 (logits, memory-mapped) of one landing."""
@@ -183,7 +194,9 @@ class Store:
         if not path.is_file():
             raise StoreError(str(path), "these scores were not kept", "set `keep: {scores: all}` and run again")
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        column = table["scores"].combine_chunks()
+        # Landed as one batch: `combine_chunks` would copy even a single chunk, and a large study's scores fill the memory.
+        chunks = table["scores"]
+        column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
         matrix = column.flatten().to_numpy(zero_copy_only=True).reshape(len(table), -1)
         return _strings(table["cell"]), table["epoch"].to_numpy(), matrix
 
@@ -212,7 +225,7 @@ def _write_ipc(path: Path, table: pa.Table) -> None:
 
 def _read(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return pq.ParquetFile(path).read()  # `read_table` goes through pyarrow.dataset, which imports pandas: a second
     except (pa.ArrowInvalid, OSError) as error:
         remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
         raise StoreError(str(path), "damaged (not readable as Parquet)", remedy) from error

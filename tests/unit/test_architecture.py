@@ -19,7 +19,7 @@ LAYERS = [
     ["training"],
     ["ensembles"],
     ["statistics"],
-    ["planner"],
+    ["planner", "racing"],
     ["execution", "study"],
     ["report", "deploy"],
     ["api"],
