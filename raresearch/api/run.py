@@ -193,7 +193,7 @@ def _run_on_ray(
     # Once more inside: Ray puts its own handler for SIGTERM in place when it starts.
     with ray_session(address, wanted) as cpus, terminate_as_interrupt():
         pickle_by_value(parts.experiment)
-        datasets = Datasets(spec, parts, folder / "datasets", "ray", progress.preparing)
+        datasets = Datasets(spec, parts, folder / "datasets", "auto", progress.preparing)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
         handles = share(datasets.loaded, (folder / "datasets").resolve())
         workers = worker_count(execution.workers, cpus, execution.cpus)

@@ -1,9 +1,13 @@
-"""Blocks are made by a loop in this process or by Ray Data on a cluster; both call the same function."""
+"""Blocks are made by a loop in this process or by Ray Data on a cluster; both call the same function.
+
+"auto" makes the first block here and takes Ray Data for the rest where that is worth the start of its workers.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -14,21 +18,24 @@ import numpy as np
 from raresearch.data.writing import BlockReport, BlockWriter
 from raresearch.errors import DataError, StoreError, UserError, nearest
 
-Engine: TypeAlias = Literal["ray", "local"]
+Engine: TypeAlias = Literal["ray", "local", "auto"]
 Progress: TypeAlias = Callable[[int, int], None]
+
+#: what Ray Data takes to start its workers and their imports on two cores; less work than this is done sooner here
+START_SECONDS = 10.0
 
 _CROSSING: dict[str, type[UserError]] = {"DataError": DataError, "StoreError": StoreError}
 
 
 def check_engine(engine: str) -> None:
-    """Raise `UserError` for an unknown engine, or for "ray" where Ray has not been initialised."""
-    if engine not in ("ray", "local"):
-        raise UserError(f"engine {engine!r}", "does not exist", nearest(engine, ("ray", "local")))
-    if engine == "ray":
+    """Raise `UserError` for an unknown engine, or for "ray" and "auto" where Ray has not been initialised."""
+    if engine not in ("ray", "local", "auto"):
+        raise UserError(f"engine {engine!r}", "does not exist", nearest(engine, ("ray", "local", "auto")))
+    if engine != "local":
         import ray
 
         if not ray.is_initialized():
-            raise UserError("engine 'ray'", "Ray is not running", "call ray.init() first, or use engine 'local'")
+            raise UserError(f"engine {engine!r}", "Ray is not running", "call ray.init() first, or use engine 'local'")
 
 
 def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = None) -> list[BlockReport]:
@@ -37,7 +44,8 @@ def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = 
     Raises what `BlockWriter` raises, at the first block that fails; blocks that run then are cancelled.
     """
     reports: list[BlockReport] = []
-    with closing(_by_ray(writer) if engine == "ray" else _by_loop(writer)) as finished:
+    make = {"ray": _by_ray, "local": _by_loop, "auto": _by_either}[engine]
+    with closing(make(writer)) as finished:
         for report in finished:
             reports.append(report)
             if progress is not None:
@@ -45,19 +53,26 @@ def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = 
     return sorted(reports, key=lambda r: r.number)
 
 
-def _by_loop(writer: BlockWriter) -> Generator[BlockReport, None, None]:
-    for number in range(len(writer)):
+def _by_loop(writer: BlockWriter, first: int = 0) -> Generator[BlockReport, None, None]:
+    for number in range(first, len(writer)):
         yield writer(number)
 
 
-def _by_ray(writer: BlockWriter) -> Generator[BlockReport, None, None]:
+def _by_either(writer: BlockWriter) -> Generator[BlockReport, None, None]:
+    begun = time.monotonic()
+    yield writer(0)
+    here = (time.monotonic() - begun) * (len(writer) - 1)
+    yield from (_by_loop if here < START_SECONDS else _by_ray)(writer, 1)
+
+
+def _by_ray(writer: BlockWriter, first: int = 0) -> Generator[BlockReport, None, None]:
     import ray.data
 
     def make(batch: dict[str, Any]) -> dict[str, Any]:
-        return {"report": np.array([_outcome(writer, int(number)) for number in batch["id"]], dtype=object)}
+        return {"report": np.array([_outcome(writer, first + int(number)) for number in batch["id"]], dtype=object)}
 
-    n = len(writer)
-    with _quiet_ray_data():
+    n = len(writer) - first
+    with quiet_ray_data():
         blocks = ray.data.range(n, override_num_blocks=n).map_batches(make, batch_size=1)
         with closing(iter(blocks.iter_rows())) as rows:
             for row in rows:
@@ -79,7 +94,7 @@ def _report(content: dict[str, Any]) -> BlockReport:
 
 
 @contextmanager
-def _quiet_ray_data() -> Iterator[None]:
+def quiet_ray_data() -> Iterator[None]:
     """Ray Data prints bars and log lines of its own; the caller's one live line is enough."""
     from ray.data import DataContext
 

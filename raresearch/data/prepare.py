@@ -19,8 +19,8 @@ def prepare(plan: DataPlan, root: Path, *, engine: Engine, progress: Progress | 
 
     ``engine`` "ray" runs the blocks through Ray Data on the cluster that the caller has initialised (``root`` must lie on a
     file system that all nodes share; a user's own module must be registered with
-    ``ray.cloudpickle.register_pickle_by_value``); "local" runs them here. Both give the same bytes. ``progress(done, total)``
-    counts blocks.
+    ``ray.cloudpickle.register_pickle_by_value``); "local" runs them here; "auto" decides after the first block. All give the
+    same bytes. ``progress(done, total)`` counts blocks.
 
     Raises `DataError` for events that cannot be used, `StoreError` where ``root`` cannot be written (a full disk among the
     reasons), `UserError` where Ray is not running. Whatever is raised, KeyboardInterrupt too, nothing half-written stays.

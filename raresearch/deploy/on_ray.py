@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raresearch.data.engines import _quiet_ray_data as quiet_ray_data
+from raresearch.data.engines import quiet_ray_data
 from raresearch.errors import DataError, PluginError, StoreError, UserError
 
 if TYPE_CHECKING:

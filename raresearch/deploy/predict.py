@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raresearch.data.engines import Engine, check_engine
+from raresearch.data.engines import check_engine
 from raresearch.deploy.inputs import Source, open_source
 from raresearch.deploy.on_ray import scored_by_ray
 from raresearch.deploy.scorer import Scorer
@@ -48,7 +48,7 @@ def predict(
     *,
     mapping: Mapping[str, Any] | None = None,
     threshold: float | None = None,
-    engine: Engine = "local",
+    engine: Literal["ray", "local"] = "local",
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
     """Score every event of ``files`` (see `inputs.open_source`) into the Parquet file ``out``: event_id, score, accepted.

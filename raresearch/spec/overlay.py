@@ -101,6 +101,8 @@ def flat(node: Node) -> Node:
 
 
 def _merged(key: str, old: Node, new: Node) -> Node:
+    if key in OPTIONAL and new.value is None:
+        return new  # null takes it out
     if key == "stages":
         return _merged_stages(old, new)
     if key == "fixed":

@@ -63,6 +63,18 @@ class DiesOnce(Toy):
         return events
 
 
+class SaysWhere(Toy):
+    """Leaves the number of the process that made a block."""
+
+    def __init__(self, folder: Path, seconds: float):
+        self.folder, self.seconds = folder, seconds
+
+    def simulate(self, config, rng, n):
+        time.sleep(self.seconds)
+        (self.folder / f"{os.getpid()}-{rng.bit_generator.state['state']['state']}").touch()
+        return super().simulate(config, rng, n)
+
+
 class Slow(Toy):
     def simulate(self, config, rng, n):
         time.sleep(0.2)
@@ -98,6 +110,17 @@ def test_ray_and_local_give_the_same_bytes_and_ray_reports_progress(tmp_path):
     assert len(files_of(by_ray)) == 4 * 11
     assert seen == [(i, 11) for i in range(1, 12)]
     assert {**by_ray.meta, "created": ""} == {**by_loop.meta, "created": ""}
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_auto_stays_here_for_little_work_and_takes_ray_data_for_more(tmp_path, seconds):
+    (tmp_path / "pids").mkdir()
+    dataset = prepare(plan(SaysWhere(tmp_path / "pids", seconds)), tmp_path / "auto", engine="auto")
+    made = [int(path.name.split("-")[0]) for path in (tmp_path / "pids").iterdir()]
+    assert len(made) == 11
+    assert made.count(os.getpid()) == (1 if seconds else 11)  # ten blocks of 1.5 s are more than Ray Data's start
+    assert files_of(dataset) == files_of(prepare(plan(), tmp_path / "local", engine="local"))
 
 
 @pytest.mark.usefixtures("ray")
