@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,10 @@ from raresearch.statistics.variance import VarianceSplit, cell_noise, split
 from raresearch.store.ledger import append_ledger
 from raresearch.store.store import Store
 from raresearch.types import Estimate, digest
+
+
+if TYPE_CHECKING:
+    from raresearch.deploy.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,12 @@ class Choice:
             table = table.where(np.isin(table["config"], [e.config for e in self.ensembles]))
         how, made = self.ensembles[0].combine, self.fom(fom or self.objective)
         return Rehearsal.of(self._reader, table, self.rule, self.per, how, self.objective, made).run(rounds, seed)
+
+    def export(self, path: Path | str, **which: Any) -> Bundle:
+        """Freeze one ensemble of this choice into the file ``path`` (see `raresearch.deploy.export.export_choice`)."""
+        from raresearch.deploy.export import export_choice
+
+        return export_choice(self, path, **which)
 
     def unseal(self, reason: str) -> Unsealed:
         """Open the test labels for this choice: once for each choice, recorded in the ledger before anything is read.

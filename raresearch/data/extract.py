@@ -147,6 +147,8 @@ def class_numbers(mapping: Mapping, raw: AnyMapping[str, Column], n: int, path: 
     rule = mapping.class_rule
     if rule is None:
         return np.zeros(n, dtype=np.int64)
+    if rule.patterns and "file" in raw and path.is_dir():
+        return np.asarray([class_of_file(rule, path / str(name)) for name in raw["file"]], dtype=np.int64)  # type: ignore[union-attr]
     if rule.patterns:
         return np.full(n, class_of_file(rule, path), dtype=np.int64)
     column = raw[rule.column]

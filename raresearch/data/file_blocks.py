@@ -50,7 +50,11 @@ class FileBlocks:
 
     def make(self, number: int) -> Block:
         where = self.ranges[number]
-        table, n, name = open_table(where.path, self.mapping.tree), where.stop - where.start, where.path.name
+        table, n, name = (
+            open_table(where.path, self.mapping.tree, self.mapping.labels),
+            where.stop - where.start,
+            where.path.name,
+        )
         raw = table.read(list(self.mapping.columns), where.start, where.stop)
         columns = _numbers(self.mapping, raw, n, name)
         keep = _keep(self.mapping, columns, f"{name}: rows from {where.start}")
@@ -89,7 +93,7 @@ def _ranges(files: FileSet, mapping: Mapping, schema: Schema) -> list[Range]:
     size = sum(t.size * np.dtype(t.dtype).itemsize for t in schema.tensors) + 8 * len(schema.observers)
     step, first, ranges = max(BLOCK_BYTES // size, 1), 0, []
     for path in files.paths:
-        table = open_table(path, mapping.tree)
+        table = open_table(path, mapping.tree, mapping.labels)
         rows = extract.count_rows(mapping, table, path)
         each = step if table.seekable else rows
         ranges += [Range(path, start, min(start + each, rows), first + start) for start in range(0, rows, each)]
@@ -100,9 +104,9 @@ def _ranges(files: FileSet, mapping: Mapping, schema: Schema) -> list[Range]:
 def _scan(mapping: Mapping, where: Range) -> tuple[Array, Array]:
     names = list(mapping.columns)
     if mapping.missing == "refuse":
-        light = {mapping.event_id, mapping.class_rule.column if mapping.class_rule else None}
+        light = {mapping.event_id, *([mapping.class_rule.column or "file"] if mapping.class_rule else [])}
         names = [name for name in names if name in light]
-    table, n, name = open_table(where.path, mapping.tree), where.stop - where.start, where.path.name
+    table, n, name = open_table(where.path, mapping.tree, mapping.labels), where.stop - where.start, where.path.name
     raw = table.read(names, where.start, where.stop) if names else {}
     keep: Array = np.ones(n, dtype=bool)
     if mapping.missing == "drop":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,15 @@ class FileSet:
     sha256: tuple[str, ...]
 
     @classmethod
-    def of(cls, paths: Iterable[Path | str]) -> FileSet:
-        """``paths`` in their order; a folder stands for the readable files in it, ordered by name.
+    def of(cls, paths: Iterable[Path | str], one_event_a_file: bool = False) -> FileSet:
+        """``paths`` in their order; a folder stands for the readable files in it, ordered by name, or, where
+        ``one_event_a_file``, for itself.
 
         Raises `DataError` where there is no file, or where two files hold the same bytes: their events would be counted
         twice, and could lie in training and test at once.
         """
-        found = [file for path in paths for file in _expand(Path(path))]
+        expand = _folder if one_event_a_file else _expand
+        found = [file for path in paths for file in expand(Path(path))]
         if not found:
             raise DataError("files", "none were given", f"known suffixes: {', '.join(SUFFIXES)}")
         sums = [_sha256(path) for path in found]
@@ -54,7 +57,17 @@ def _expand(path: Path) -> list[Path]:
     return [path.resolve()]
 
 
+def _folder(path: Path) -> list[Path]:
+    path = path.expanduser()
+    if not path.is_dir():
+        raise DataError(str(path), "is not a folder", "with `one_event_a_file` give the folder of the events")
+    return [path.resolve()]
+
+
 def _sha256(path: Path) -> str:
+    if path.is_dir():  # every file counts, since a CSV among them may hold the labels
+        parts = [[p.name, _sha256(p)] for p in sorted(path.iterdir()) if p.is_file()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,7 +36,8 @@ def ingest(
     the fractions. Raises `DataError` for files or a mapping that do not fit, `StoreError` where ``root`` cannot be written.
     """
     check_engine(engine)
-    parsed, files = ColumnMapping.parse(mapping), FileSet.of(paths)
+    parsed = ColumnMapping.parse(mapping)
+    files = FileSet.of(paths, parsed.one_event_a_file)
     identity = {"format": FORMAT, "experiment": experiment_name, "seed": seed, "fractions": fractions.to_json()}
     origin = Origin(
         fingerprint=digest({**identity, **file_identity(files, mapping)}),
@@ -64,7 +65,7 @@ def land_files(
     if landed is not None:
         return landed
     first = files.paths[0]
-    found = extract.schema_of(mapping, open_table(first, mapping.tree), first)
+    found = extract.schema_of(mapping, open_table(first, mapping.tree, mapping.labels), first)
     if schema is not None:
         refuse_disagreement(schema, found)
     blocks = file_blocks.plan_file_blocks(files, mapping, schema or found, origin.fractions, origin.seed)

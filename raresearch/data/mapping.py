@@ -13,6 +13,8 @@
     observers: [Mean_DM_SNR]           # or {name: column}, or {name: {column: Jet_Px, reduce: max, fill: 0.0}}
     weight: w
     event_id: EventID                  # default: running number over the files in the order given
+    one_event_a_file: true             # a folder of PNG or NPZ files; columns: file, image (or the arrays), and those of
+    labels: labels.csv                 # a CSV in that folder, whose column `file` names them
     missing: refuse                    # rows with NaN or infinity: refuse, or drop (counted in dataset.json)
 
 Every mistake is a `DataError` that names the dotted path (``mapping.tensors.jets.pad``) and the nearest right name.
@@ -31,7 +33,10 @@ from raresearch.data.reductions import REDUCTIONS
 from raresearch.errors import DataError, nearest
 from raresearch.experiment import Schema
 
-KEYS = ("tree", "classes", "signal", "background", "class", "tensors", "observers", "weight", "event_id", "missing")
+KEYS = (
+    *("tree", "classes", "signal", "background", "class", "tensors", "observers", "weight", "event_id", "missing"),
+    *("one_event_a_file", "labels"),
+)
 MISSING = ("refuse", "drop")
 
 
@@ -72,6 +77,8 @@ class Mapping:
     weight: str | None = None
     event_id: str | None = None
     missing: str = "refuse"
+    one_event_a_file: bool = False
+    labels: str | None = None
 
     @classmethod
     def parse(cls, content: Any) -> Mapping:
@@ -95,6 +102,8 @@ class Mapping:
             weight=_text(content, "weight"),
             event_id=_text(content, "event_id"),
             missing=missing,
+            one_event_a_file=_one_event_a_file(content),
+            labels=_text(content, "labels"),
         )
         _refuse_label_as_input(parsed)
         return parsed
@@ -106,6 +115,8 @@ class Mapping:
         wanted = {column: f"mapping.{key}" for key, column in asked.items() if column}
         if self.class_rule and self.class_rule.column:
             wanted[self.class_rule.column] = "mapping.class.column"
+        if self.class_rule and self.class_rule.patterns and self.one_event_a_file:
+            wanted["file"] = "mapping.class.file"
         for source in (*self.tensors.values(), *self.observers.values()):
             for i, column in enumerate(source.columns):
                 wanted[column] = f"{source.place}.columns[{i}]" if source.stacked else f"{source.place}.column"
@@ -220,6 +231,15 @@ def _by_class(content: Any, place: str, classes: tuple[str, ...], kind: Any) -> 
     if absent:
         raise DataError(f"{place}.{absent[0]}", "is missing", "every class of `classes` needs an entry")
     return tuple(found.items())
+
+
+def _one_event_a_file(content: AnyMapping[str, Any]) -> bool:
+    value = content.get("one_event_a_file", False)
+    if not isinstance(value, bool):
+        raise DataError("mapping.one_event_a_file", f"must be true or false, not {value!r}")
+    if "labels" in content and not value:
+        raise DataError("mapping.labels", "goes with `one_event_a_file: true` only", "elsewhere labels are a column")
+    return value
 
 
 def _refuse_label_as_input(mapping: Mapping) -> None:

@@ -49,7 +49,7 @@ class DataPlan:
 
     @cached_property
     def file_set(self) -> FileSet | None:
-        return None if self.files is None else FileSet.of(self.files.paths)
+        return None if self.files is None else FileSet.of(self.files.paths, bool(self.files.mapping.get("one_event_a_file")))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -19,7 +19,8 @@ from raresearch.data.landing import SCRATCH, disk_errors
 from raresearch.data.splits import SPLITS, TEST
 from raresearch.experiment import Schema
 
-FOLDERS = (*SPLITS, "sealed")
+SEALED = "sealed"
+FOLDERS = (*SPLITS, SEALED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class BlockWriter:
                 if len(rows):
                     _write(event_table(schema, _columns(block, rows, labels=split != TEST)), self.folder, name, number)
                 if len(rows) and split == TEST:
-                    _write(event_table(schema, _labels(block, rows)), self.folder, "sealed", number)
+                    _write(event_table(schema, _labels(block, rows)), self.folder, SEALED, number)
         return _report(block, schema, number)
 
 
@@ -79,6 +80,8 @@ def _write(table: pa.Table, folder: Path, split: str, number: int) -> None:
     scratch = folder / SCRATCH / f"{uuid.uuid4().hex}.parquet"
     # Dictionaries cost time and space on measured numbers; zstd at level 1 is as fast as none and halves sparse images.
     pq.write_table(table, scratch, compression="zstd", compression_level=1, use_dictionary=False)
+    if split == SEALED:
+        os.chmod(scratch, 0o400)  # no seal against its owner, but nobody else reads it by accident, nor the owner writes
     os.replace(scratch, folder / split / f"part-{number:05d}.parquet")
 
 

@@ -78,9 +78,10 @@ class FileSource:
         wanted = {key: value for key, value in mapping.items() if key not in LABELS}
         _refuse_unknown(wanted, fields)
         parsed = Mapping.parse(complete(wanted, unlabelled))
-        files = FileSet.of(paths)
+        files = FileSet.of(paths, parsed.one_event_a_file)
         first = files.paths[0]
-        _refuse_other(extract.schema_of(parsed, open_table(first, parsed.tree), first).tensors, fields, "mapping.tensors")
+        found = extract.schema_of(parsed, open_table(first, parsed.tree, parsed.labels), first)
+        _refuse_other(found.tensors, fields, "mapping.tensors")
         # Fractions and seed divide nothing here: every event of a block is scored, whatever split it would fall into.
         return cls(files, plan_file_blocks(files, parsed, unlabelled, Fractions(), seed=0))
 

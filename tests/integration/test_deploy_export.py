@@ -269,7 +269,7 @@ def test_other_combinations_and_calibrations_export_too(study, tmp_path, how, ca
     made = select(epoch_table(study.store), choice.rule, "config", combine=how, calibrate=calibration)
     ensemble = next(e for e in made if e.config == choice.config)
     object.__setattr__(choice, "ensembles", tuple(made))
-    bundle = export_choice(choice, tmp_path / "e.rarensemble", config=choice.config)
+    bundle = choice.export(tmp_path / "e.rarensemble", config=choice.config)
     events = dataset(study).events("test")
     expected = stored_scores(study, ensemble)
     apart = np.abs(bundle.score(events.tensors) - [expected[i] for i in events.event_id.tolist()])

@@ -127,6 +127,11 @@ def test_sealed_labels_match_the_test_events_row_by_row(dataset):
     assert set(labels.label[labels.class_number == 1].tolist()) <= {1, -1}
 
 
+def test_only_its_owner_may_read_a_sealed_file_and_nobody_write_it(dataset):
+    modes = {path.stat().st_mode & 0o777 for path in (dataset.path / "sealed").iterdir()}
+    assert modes == {0o400}
+
+
 def test_no_module_of_data_imports_sealed():
     for module in Path(raresearch.data.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):

@@ -22,11 +22,15 @@ SUFFIXES = {
 }
 
 
-def open_table(path: Path, tree: str | None = None) -> Table:
-    """Open ``path`` with the reader of its suffix; ``tree`` names the TTree of a ROOT file.
+def open_table(path: Path, tree: str | None = None, labels: str | None = None) -> Table:
+    """Open ``path`` with the reader of its suffix; ``tree`` names the TTree of a ROOT file. A folder is one event a file,
+    and ``labels`` a CSV in it.
 
     Raises `DataError` for an unknown suffix, a missing, empty or truncated file, or a ``tree`` where there are no trees.
     """
+    if path.is_dir():
+        events: Table = import_module(f"{__name__}.folder").open(path, labels)
+        return events
     module = SUFFIXES.get(path.suffix.lower())
     if module is None:
         raise DataError(str(path), f"suffix {path.suffix!r} is not read", nearest(path.suffix, SUFFIXES))
