@@ -118,7 +118,8 @@ class Choice:
         means: dict[str, list[float]] = {}
         for ensemble, value in zip(self.ensembles, self.values(self.objective), strict=True):
             means.setdefault(ensemble.config, []).append(sign * value)
-        return max(means, key=lambda c: float(np.mean(means[c])))
+        left = self.store.verdicts()  # after fewer cells, of which the mean is luckier
+        return max(means, key=lambda c: (c not in left, float(np.mean(means[c]))))
 
     @property
     def label(self) -> str:

@@ -142,7 +142,7 @@ class OpenStudy:
             "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
             "driver": driver,
             "seconds": seconds,
-            "packs": len(self.store.landings()),
+            "packs": len(set(cells["pack"].to_pylist())),
             "cells_per_worker_hour": 3600 * self.done() / seconds if seconds else None,
             "ledger": self.ledger(),
         }

@@ -32,7 +32,7 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     if rate:
         fill = (facts["done"] + facts["failed"]) / facts["packs"]
         out.print(
-            f"landed in {facts['packs']} parts of {fill:.1f} cells · {rate:,.0f} cells an hour and worker", highlight=False
+            f"{facts['packs']} packs of {fill:.1f} cells · {rate:,.0f} cells an hour and worker", highlight=False
         )
     if facts["racing"]:
         race = facts["racing"]

@@ -17,7 +17,7 @@ from raresearch.store.records import CellRecord
 from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
-from raresearch.types import Cell, Outcome, Pack
+from raresearch.types import Cell, Outcome, Pack, digest
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for the other processes, the page cache and what was not foreseen
 
@@ -51,7 +51,7 @@ def run_pack(context: WorkContext, pack: Pack, report: Report) -> list[Outcome]:
     with ExitStack() as leases:
         # In the order of keys: two workers that want each other's cells would wait for ever otherwise.
         mine = {c.key: _lease(leases, context, store, c) for c in sorted(pack.cells, key=lambda c: c.key)}
-        landing = _Landing(store)
+        landing = _Landing(store, digest([c.key for c in pack.cells], 12))
         todo = [c for c in pack.cells if mine[c.key]]
         if todo:
             _train(context, todo, landing, report)
@@ -73,12 +73,13 @@ class _Landing:
     """
 
     store: Store
+    pack: str
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def add(self, records: Sequence[CellRecord]) -> None:
         """Land ``records``."""
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        self.store.land([replace(r, worker=worker) for r in records])
+        self.store.land([replace(r, worker=worker, pack=self.pack) for r in records])
         self.outcomes |= {r.cell.key: r.outcome for r in records}
 
 

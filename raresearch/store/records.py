@@ -30,6 +30,7 @@ CELLS = pa.schema(
         ("scaling", pa.string()),  # the fitted input scaling as JSON
         ("identity", pa.string()),
         ("worker", pa.string()),
+        ("pack", pa.string()),  # which cells were handed out together
     ]
 )
 EPOCH_KEYS = (("cell", pa.string()), ("epoch", pa.int32()))
@@ -53,6 +54,7 @@ class CellRecord:
     test_events: str = ""
     scaling: str = ""
     worker: str = ""
+    pack: str = ""
 
 
 def cells_table(records: Sequence[CellRecord]) -> pa.Table:
@@ -75,6 +77,7 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
             "scaling": r.scaling,
             "identity": canonical(dict(r.cell.identity)),
             "worker": r.worker,
+            "pack": r.pack,
         }
         for r in records
     ]

@@ -100,7 +100,7 @@ def wait_for_a_training(log, process, folder):
 def tables(folder):
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(folder / "run")
-    cells = study.cells().drop_columns(["seconds", "worker", "landing"])
+    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):

@@ -27,7 +27,7 @@ objective: roc_auc
 keep: {scores: all, weights: best}
 execution: {backend: local}
 """
-SCHEDULING = ("seconds", "worker", "landing")
+SCHEDULING = ("seconds", "worker", "pack", "landing")
 
 
 @pytest.fixture(scope="module")

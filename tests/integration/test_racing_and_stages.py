@@ -71,6 +71,10 @@ def test_a_race_trains_fewer_cells_and_finds_the_config_that_all_of_them_would(t
     assert len(raced.cells()) < len(whole.cells())
     assert status["racing"]["left"] == len(raced.store.verdicts()) > 0
     assert status["total"] == status["done"] == len(raced.cells())
+    rows = raced.table().rows
+    assert sum(row.left is not None for row in rows) == status["racing"]["left"]
+    assert all(row.done and row.open == 0 for row in rows)
+    assert "left after" in raced.table().to_markdown()
     if searcher != "skopt":  # told of less, it asks for other configs
         assert raced.best() == whole.best()
         assert set(trained(raced)) < set(trained(whole)), "a race only leaves cells out"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+import raresearch as rs
 from raresearch.data.mapping import Mapping
 from raresearch.spec import load
 
@@ -106,6 +107,17 @@ def test_the_experiment_and_the_study_are_those_that_init_writes(tmp_path):
     assert study.strip() == template("study.yaml.txt").strip()
     (tmp_path / "mine.yaml").write_text(study)
     assert load(tmp_path / "mine.yaml").repeats == 3
+
+
+def test_the_study_in_stages_runs(tmp_path):
+    experiment = next(text for text in blocks("python") if "class Mine" in text)
+    (tmp_path / "mine.py").write_text(experiment)
+    study = next(text for text in blocks("yaml") if "stages:" in text)
+    (tmp_path / "stages.yaml").write_text(study)
+    small = ["searcher.skopt.configs=3", "stages.search.fixed={data.events: 600, train.epochs: 2}"]
+    small += ["stages.refit.fixed={data.events: 900, train.epochs: 3}", "execution.backend=local"]
+    searched = rs.run(tmp_path / "stages.yaml", out=tmp_path / "run", sets=small)
+    assert len(searched.stages()["refit"].cells()) == 5
 
 
 def test_the_mapping_is_one():
