@@ -8,9 +8,9 @@ Legend for axes: B events of a batch, N events of a block, any further axes belo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -123,6 +123,46 @@ class Batch:
     weight: torch.Tensor
 
 
+class ScoredEvents(Protocol):
+    """Events as an ensemble scores them; all arrays (N,). ``label`` is 1 signal, 0 background, -1 spectator."""
+
+    @property
+    def event_id(self) -> Array: ...
+    @property
+    def scores(self) -> Array: ...
+    @property
+    def label(self) -> Array: ...
+    @property
+    def weight(self) -> Array: ...
+    @property
+    def class_number(self) -> Array: ...
+    @property
+    def observers(self) -> Mapping[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `Experiment.read_out` is given: the best config of a study, its events, and how its ensembles score them.
+
+    ``events``: "train", "validation" and "test" → events with ``event_id``, ``tensors`` and ``class_number`` (None in test: it
+    is sealed). ``scored``: "validation" and, once unsealed, "test" → one entry an ensemble (a repeat, or a fold of one).
+    """
+
+    config: Config
+    events: Mapping[str, Any]
+    scored: Mapping[str, Sequence[ScoredEvents]]
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """A table for the report. Entries of ``rows`` are text or numbers; ``note`` says what a reader must know besides."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+    note: str = ""
+
+
 class Experiment:
     """Subclass this; one file is enough. Instances hold no state: every method is a function of its arguments.
 
@@ -187,6 +227,14 @@ class Experiment:
     def augment(self, inputs: Mapping[str, torch.Tensor], config: Config) -> Mapping[str, torch.Tensor]:
         """Random changes of a training batch, on its device, with torch's generator; the default changes nothing."""
         return inputs
+
+    def read_out(self, findings: Findings) -> Sequence[ReadOut]:
+        """Tables that only this experiment can make, such as its conventional analysis beside the network.
+
+        Called once a study has been run and after each unsealing, in the driver, with the best config on validation. The
+        default makes none.
+        """
+        return ()
 
     def optimizer(self, parameters: Any, config: Config) -> torch.optim.Optimizer | None:
         """An optimiser of one's own; None (the default) means the trainer's, named by `train.optimizer`."""

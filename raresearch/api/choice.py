@@ -30,7 +30,6 @@ from raresearch.store.ledger import append_ledger
 from raresearch.store.store import Store
 from raresearch.types import Estimate, digest
 
-
 if TYPE_CHECKING:
     from raresearch.deploy.bundle import Bundle
 
@@ -135,7 +134,7 @@ class Choice:
         """Names of the classes, by number."""
         return tuple(self.store.about()["schema"]["classes"])
 
-    def _samples(self) -> list[Labelled]:
+    def samples(self) -> list[Labelled]:
         """The validation events as each ensemble of the best config scores them."""
         return [self._reader.validation(e) for e in self.ensembles if e.config == self.config]
 
@@ -154,11 +153,11 @@ class Choice:
             raise SpecError("operating_points", rule, "for example accept=0.3, species='C100keV'")
         if maximise is not None:
             fom = self.fom(maximise)
-            return [operating.maximise(s, fom) for s in self._samples()]
+            return [operating.maximise(s, fom) for s in self.samples()]
         if accept is not None:
-            return [operating.fix_acceptance(s, accept, species or "signal", self.classes) for s in self._samples()]
+            return [operating.fix_acceptance(s, accept, species or "signal", self.classes) for s in self.samples()]
         rate = float(pass_background or 0.0)
-        return [operating.fix_background(s, rate, species or "background", self.classes) for s in self._samples()]
+        return [operating.fix_background(s, rate, species or "background", self.classes) for s in self.samples()]
 
     def curve(
         self, observer: str, bins: int | Sequence[float] = 10, *, threshold: float | None = None, species: str | int = "signal"
@@ -169,7 +168,7 @@ class Choice:
         ensemble's events for all.
         """
         curves: list[Curve] = []
-        for sample in self._samples():
+        for sample in self.samples():
             cut = self._cut(sample) if threshold is None else threshold
             edges = curves[0].edges if curves else bins
             curves.append(efficiency_curve(sample, observer, edges, cut, species, self.classes))

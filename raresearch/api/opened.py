@@ -15,6 +15,7 @@ import pyarrow as pa
 from raresearch import plugins
 from raresearch.api.choice import Choice, Unsealed, averaged
 from raresearch.api.parts import build_fom, build_rule, configs_planned
+from raresearch.api.readouts import keep_read_outs
 from raresearch.api.tables import choice_table
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Per, ScoreReader, cell_values, config_score, select
@@ -275,8 +276,10 @@ class OpenStudy:
 
     def unseal(self, choice: Choice, reason: str) -> StudyTable:
         """Open the test labels for ``choice`` (see `Choice.unseal`); the table with its ``test`` columns."""
-        table = unsealed_table(choice.unseal(reason))
+        opened = choice.unseal(reason)
+        table = unsealed_table(opened)
         if choice.hash == self.select().hash:
+            keep_read_outs(self, opened)
             write_atomic(self.folder / UNSEALED, lambda p: _write_json(p, asdict(table)))
         return self._table(choice, table)
 

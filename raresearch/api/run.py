@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from raresearch.api.opened import OpenStudy
 from raresearch.api.parts import Parts, about, build_parts, configs_planned, identity, known_points, pickle_by_value
+from raresearch.api.readouts import keep_read_outs
 from raresearch.data.dataset import Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
@@ -48,6 +49,7 @@ class Progress:
     changed: Callable[[Counts], None] = lambda counts: None
     epoch: Callable[[Cell, int], None] = lambda cell, epoch: None
     stage: Callable[[str, Sequence[str]], None] = lambda name, configs: None
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass
@@ -179,7 +181,7 @@ def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, 
     datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing)
     study = _study(spec, parts, folder, datasets, progress, retry_failed)
     context = _context(spec, parts, folder, Handles(datasets), workers=1)
-    return _finish(study, LocalExecutor(context, progress.epoch))
+    return _finish(study, LocalExecutor(context, progress.epoch), progress.note)
 
 
 def _run_on_ray(
@@ -199,7 +201,8 @@ def _run_on_ray(
         workers = worker_count(execution.workers, cpus, execution.cpus)
         context = _context(spec, parts, folder, handles, workers)
         study.workers = workers
-        return _finish(study, RayTuneExecutor(context, workers, execution.cpus, execution.gpus))
+        executor = RayTuneExecutor(context, workers, execution.cpus, execution.gpus)
+        return _finish(study, executor, progress.note)
 
 
 def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool) -> Study:
@@ -249,11 +252,14 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
     )
 
 
-def _finish(study: Study, executor: Executor) -> OpenStudy:
+def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> OpenStudy:
     study.start()
     with _watched(study):
         executor.run(study)
-    return OpenStudy(study.store)
+    opened = OpenStudy(study.store)
+    if why := keep_read_outs(opened):
+        note(why)
+    return opened
 
 
 @contextmanager

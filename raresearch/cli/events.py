@@ -45,7 +45,7 @@ def simulate_command(
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def ingest_command(files: tuple[Path, ...], schema: Path, out: Path, seed: int, as_json: bool, debug: bool) -> None:
-    """Read events from FILES (ROOT, HDF5, Parquet, CSV, NPZ, or a folder of PNG or NPZ with one event a file) into a dataset, split and sealed.
+    """Read events from FILES into a dataset, split and sealed: ROOT, HDF5, Parquet, CSV, NPZ, or a folder with one picture each.
 
     \b
     raresearch ingest events.root --schema schema.yaml --out events

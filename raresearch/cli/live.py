@@ -47,6 +47,9 @@ class LiveLine:
         shown = ", ".join(configs[:5]) + (f" and {len(configs) - 5} more" if len(configs) > 5 else "")
         self.console.print(f"stage {name}: {shown}", highlight=False, markup=False)
 
+    def note(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
     def _show(self, words: str, done: int, total: int | None, last: bool) -> None:
         kind = words.split(":")[0] if ":" in words else "training"
         if self.epoch_of != kind:
@@ -77,4 +80,4 @@ def live_line() -> Iterator[Listener]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=600) as bar:
         line = LiveLine(bar, console)
-        yield Listener(line.preparing, line.changed, line.epoch, line.stage)
+        yield Listener(line.preparing, line.changed, line.epoch, line.stage, line.note)

@@ -31,9 +31,7 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     rate = facts["cells_per_worker_hour"]
     if rate:
         fill = (facts["done"] + facts["failed"]) / facts["packs"]
-        out.print(
-            f"{facts['packs']} packs of {fill:.1f} cells · {rate:,.0f} cells an hour and worker", highlight=False
-        )
+        out.print(f"{facts['packs']} packs of {fill:.1f} cells · {rate:,.0f} cells an hour and worker", highlight=False)
     if facts["racing"]:
         race = facts["racing"]
         out.print(f"racing: {race['left']} configs have left, {race['cells_saved']} cells saved", highlight=False)

@@ -293,6 +293,7 @@ def measured(model: str, data: Loaded, options: argparse.Namespace) -> dict[str,
         contenders["ray_tune"] = lambda: tune_one_a_seed(model, arrays, options)
         if max(MODELS[model]) <= 64:
             contenders["vmap"] = lambda: naive_vmap(model, fold, options)
+    contenders = {name: run for name, run in contenders.items() if name in options.contenders.split(",")}
     rounds = [{name: run() for name, run in contenders.items()} for _ in range(options.rounds)]
     result = {f"seconds_{n}": statistics.median(r[n] for r in rounds) for n in contenders}
     result["seconds_ours_wall"] = statistics.median(walls)
@@ -313,6 +314,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--contenders", default="ours,loop,ray_tune,vmap")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -1,0 +1,193 @@
+"""How much faster is a grid with an epoch axis here than as one Ray Tune trial a cell?
+
+    python tests/benchmarks/grid.py --json
+
+Contenders, one after another in this process, on the same simulated XENON1T pictures, folds, budgets and records (losses,
+validation accuracy, scores of every validation event after every epoch):
+
+  ours    the cells of the demo grid on Ray Tune's reused actors, budgets read off the longest training, landed in a store
+  same    Ray Tune, one trial a cell, reuse_actors=True: a plain loop with the very network of `ours`
+  plain   the same with the network as the paper draws it: convolution, leaky ReLU, pooling, pictures as they lie in memory
+
+Both start when the first training begins and end with the last. A part of the grid is taken (`--layers`, `--batches`,
+`--folds`): it has the demo's five budgets for every training, so the ratio is that of the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from raresearch.api.parts import build_parts
+from raresearch.api.run import Datasets, Progress
+from raresearch.execution.ray_session import ray_session
+from raresearch.execution.ray_tune import RayTuneExecutor, share
+from raresearch.execution.worker import WorkContext
+from raresearch.planner import plan_packs
+from raresearch.spec import StudySpec, load
+from raresearch.store.store import Store
+from raresearch.study import make_cells
+from raresearch.training.arrays import FoldData, fold_data
+from raresearch.training.lanes import FoldTensors
+from raresearch.training.policy import Keep
+from raresearch.types import Cell
+
+if __package__:
+    from tests.benchmarks.packs import Packs, Timed
+else:
+    from packs import Packs, Timed
+
+STUDY = Path(__file__).resolve().parents[2] / "search_spaces" / "xenon1t_grid.yaml"
+
+
+def chosen(options: argparse.Namespace) -> StudySpec:
+    layers = {f"{n}": n for n in range(1, options.layers + 1)}
+    batches = dict(zip(("20", "40", "60"), (20, 40, 60), strict=True))
+    axes = [
+        f"space.model.layers={{choice: {json.dumps(layers)}}}",
+        f"space.train.batch_size={{choice: {json.dumps(dict(list(batches.items())[: options.batches]))}}}",
+        f"folds={options.folds}",
+    ]
+    return load(STUDY, scale="demo", sets=axes)
+
+
+def grid(spec: StudySpec, experiment: Any, fingerprint: str) -> list[Cell]:
+    configs = [spec.config(point, experiment) for point in spec.space.grid()]
+    return [cell for config in configs for cell in make_cells(spec, experiment, config, fingerprint)]
+
+
+def ours(spec: StudySpec, experiment: Any, datasets: Datasets, cells: list[Cell], workers: int) -> float:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as marks:
+        Store.create(folder, "benchmark", {})
+        handles = Timed(share(datasets.loaded, datasets.root), Path(marks))
+        context = WorkContext(Path(folder), experiment, handles, spec.seed, spec.folds, Keep(all_scores=True), workers=workers)
+        source = Packs(plan_packs(cells, workers))
+        RayTuneExecutor(context, workers).run(source)
+        first = min(float(p.read_text()) for p in Path(marks).iterdir())
+        last = max(p.stat().st_mtime for p in (Path(folder) / "cells").rglob("*.parquet"))
+    if source.done != len(cells):
+        raise RuntimeError(f"{source.done} of {len(cells)} cells done")
+    return last - first
+
+
+class Drawn(nn.Module):
+    """The paper's network as it is drawn, from the parameters of ours."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        steps: list[nn.Module] = []
+        for convolution in net.convolutions:
+            steps += [convolution, nn.LeakyReLU(net.leak), nn.MaxPool2d(2, net.stride)]
+        self.body = nn.Sequential(*steps, nn.Dropout(net.rates[0]), nn.Flatten(), net.dense, nn.LeakyReLU(net.leak))
+        self.head = nn.Sequential(nn.Dropout(net.rates[1]), net.out)
+        self.__dict__["net"] = net  # for its penalty only
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logit: torch.Tensor = self.head(self.body(x / 255.0))
+        return torch.cat([logit, self.net.penalty().expand_as(logit)], dim=1)
+
+
+def one_cell(cell: Cell, data: FoldData, experiment: Any, drawn: bool) -> list[Any]:
+    """A plain loop over one cell, with the record of every epoch."""
+    from raresearch.experiment import Batch
+
+    fold = FoldTensors.of(data, cell.config, torch.device("cpu"))
+    torch.manual_seed(cell.seed)
+    model = experiment.model(cell.config)
+    model = Drawn(model) if drawn else model
+    optimizer = torch.optim.Adam(model.parameters(), lr=float(str(cell.config["train.learning_rate"])))
+    record = []
+    for _ in range(cell.epochs):
+        total = 0.0
+        model.train()
+        for rows in torch.randperm(len(fold.train.label)).split(int(str(cell.config["train.batch_size"]))):
+            inputs = {n: t[rows] for n, t in fold.train.inputs.items()}
+            optimizer.zero_grad()
+            output = experiment.forward(model, inputs, cell.config)
+            loss = experiment.loss(output, Batch(inputs, fold.train.label[rows], fold.train.weight[rows]), cell.config)
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        model.eval()
+        with torch.no_grad():
+            output = torch.cat([experiment.forward(model, part, cell.config) for part in _parts(fold.validation.inputs)])
+            judged = Batch(dict(fold.validation.inputs), fold.validation.label, fold.validation.weight)
+            loss = experiment.loss(output, judged, cell.config)
+            right = ((output[:, 0] > 0) == (fold.validation.label > 0.5)).float().mean()
+        record.append((total, float(loss), float(right), output[:, 0].numpy().copy()))
+    return record
+
+
+def _parts(inputs: Any, size: int = 512) -> list[dict[str, torch.Tensor]]:
+    n = len(next(iter(inputs.values())))
+    return [{name: t[start : start + size] for name, t in inputs.items()} for start in range(0, n, size)]
+
+
+def tune_one_a_cell(
+    spec: StudySpec, experiment: Any, datasets: Datasets, cells: list[Cell], workers: int, drawn: bool
+) -> float:
+    import ray
+    from ray import tune
+
+    (loaded,) = datasets.loaded.values()
+    folds = [ray.put(fold_data(loaded, fold, spec.folds, spec.seed)) for fold in range(spec.folds)]
+
+    def trial(values: dict[str, Any]) -> None:
+        started = time.time()
+        torch.set_num_threads(1)
+        cell = cells[values["cell"]]
+        record = one_cell(cell, ray.get(folds[cell.fold]), experiment, drawn)
+        tune.report({"loss": record[-1][1], "begin": started, "end": time.time()})
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trial, {"cpu": 1}),
+            param_space={"cell": tune.grid_search(list(range(len(cells))))},
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        frame = [r.metrics for r in tuner.fit()]
+    return float(max(m["end"] for m in frame) - min(m["begin"] for m in frame))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=2, help="depths 1 … LAYERS")
+    parser.add_argument("--batches", type=int, default=1)
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    spec = chosen(options)
+    parts = build_parts(spec)
+    with ray_session(None, options.workers), tempfile.TemporaryDirectory() as folder:
+        datasets = Datasets(spec, parts, Path(folder), "local", Progress().preparing)
+        fingerprint = datasets.fingerprint(spec.config(next(iter(spec.space.grid())), parts.experiment))
+        cells = grid(spec, parts.experiment, fingerprint)
+        common = (spec, parts.experiment, datasets, cells, options.workers)
+        contenders: dict[str, Callable[[], float]] = {
+            "ours": lambda: ours(*common),
+            "same": lambda: tune_one_a_cell(*common, drawn=False),
+            "plain": lambda: tune_one_a_cell(*common, drawn=True),
+        }
+        rounds = [{name: run() for name, run in contenders.items()} for _ in range(options.rounds)]
+    result: dict[str, Any] = {f"seconds_{n}": statistics.median(r[n] for r in rounds) for n in contenders}
+    for other in ("same", "plain"):
+        result[f"speedup_over_tune_{other}"] = statistics.median(r[other] / r["ours"] for r in rounds)
+    result["conditions"] = {**vars(options), "cells": len(cells), "load": os.getloadavg()[0]}
+    print(json.dumps(result) if options.json else json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
