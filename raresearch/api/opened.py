@@ -40,7 +40,9 @@ UNSEALED = "unsealed.json"
 
 def open_study(folder: Path | str) -> OpenStudy:
     """The study in ``folder``; `StoreError` where there is none."""
-    return OpenStudy(Store.open(folder))
+    store = Store.open(folder)
+    store.index()
+    return OpenStudy(store)
 
 
 class OpenStudy:

@@ -256,6 +256,7 @@ def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> Op
     study.start()
     with _watched(study):
         executor.run(study)
+    study.store.index()
     opened = OpenStudy(study.store)
     if why := keep_read_outs(opened):
         note(why)

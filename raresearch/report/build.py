@@ -13,44 +13,38 @@ from raresearch.ensembles.base import SelectionRule
 from raresearch.errors import StoreError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.card import make_card
-from raresearch.report.figures import by_config, classes, cut, learning, repeats
-from raresearch.report.figures.style import Drawing, encode, style
+from raresearch.report.figures.style import encode, style
+from raresearch.report.findings import find
 from raresearch.report.page import Picture, html, markdown
 from raresearch.report.results import CellResult, Results, gather
+from raresearch.report.sections import SECTIONS
 from raresearch.report.table import UnsealedTable, tabulate
 from raresearch.report.tabular import csv_text
 from raresearch.report.tensorboard import write_tensorboard
+from raresearch.statistics.comparison import Comparison
 from raresearch.store.files import make_folder, refusals, write_atomic
 from raresearch.store.store import Store
 
-#: in the order of the page, each with the reason why it may be missing
-FIGURES: Sequence[tuple[Callable[[Results], Drawing | None], str]] = (
-    (by_config.draw, ""),
-    (cut.draw, "Determination of the cut: not drawn, the objective takes no cut."),
-    (repeats.draw, ""),
-    (learning.draw, ""),
-    (classes.spectra, ""),
-    (classes.efficiencies, "Efficiency by class: not drawn, it needs a cut and an observer in the schema."),
-)
 FILES: Mapping[str, str] = {
     "index.html": "this report as one page",
     "table.csv": "the table, full precision",
     "cells.csv": "every cell: chosen epochs, objective with its interval and threshold, other figures",
-    "figures/": "every figure as PNG and SVG",
+    "comparison.csv": "the best config against every other one",
+    "figures/": "every figure as PNG and SVG, and its numbers as CSV",
     "tensorboard/": "`tensorboard --logdir tensorboard`",
 }
 
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where everything is. ``figures``: name → (PNG, SVG)."""
+    """Where everything is. ``figures``: name → (PNG, SVG, CSV)."""
 
     root: Path
     html: Path
     markdown: Path
     table: Path
     cells: Path
-    figures: Mapping[str, tuple[Path, Path]]
+    figures: Mapping[str, tuple[Path, Path, Path]]
     tensorboard: Path
 
 
@@ -73,30 +67,37 @@ def build_report(
     results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
     table, card = tabulate(results, unsealed), make_card(results)
     pictures, absent = draw(results)
+    findings = find(results)
     make_folder(root)
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
-    _remove_stale(root / "figures", {path for pair in figures.values() for path in pair})
+    _remove_stale(root / "figures", {path for files in figures.values() for path in files})
     _put(root / "table.csv", table.to_csv())
     _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
+    _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
     _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
-    _put(root / "report.md", markdown(table, card, [p.drawing for p in pictures], FILES))
-    _put(root / "index.html", html(table, card, pictures, absent))
+    _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES))
+    _put(root / "index.html", html(table, card, findings, pictures, absent))
     return ReportPaths(
         root, root / "index.html", root / "report.md", root / "table.csv", root / "cells.csv", figures, root / "tensorboard"
     )
 
 
-def draw(results: Results) -> tuple[list[Picture], list[str]]:
-    """All figures that the study has something for, and a line for each that it has not."""
+def draw(results: Results) -> tuple[list[Picture], list[tuple[str, str]]]:
+    """All figures that the study has something for; and (section, line) for each that it has not."""
     pictures, absent = [], []
     with style():
-        for make, reason in FIGURES:
-            drawing = make(results)
-            if drawing is not None:
-                pictures.append(Picture(drawing, encode(drawing.figure, "png"), encode(drawing.figure, "svg")))
-            elif reason and results.best_cell is not None:
-                absent.append(reason)
+        for section in SECTIONS:
+            for make, reason in section.figures:
+                drawing = make(results)
+                if drawing is not None:
+                    pictures.append(Picture(drawing, section.name, *encode(drawing.figure)))
+                elif reason and results.best_cell is not None:
+                    absent.append((section.name, reason))
     return pictures, absent
+
+
+def _comparison_row(comparison: Comparison) -> dict[str, object]:
+    return {**comparison.to_json(), "notes": "; ".join(comparison.notes)}
 
 
 def _cell_row(results: Results, cell: CellResult) -> dict[str, object]:
@@ -110,12 +111,14 @@ def _cell_row(results: Results, cell: CellResult) -> dict[str, object]:
     return {**row, "seconds": cell.seconds, "error": cell.error, "cell": cell.key}
 
 
-def _put_picture(folder: Path, picture: Picture) -> tuple[Path, Path]:
+def _put_picture(folder: Path, picture: Picture) -> tuple[Path, Path, Path]:
     make_folder(folder)
-    png, svg = (folder / f"{picture.drawing.name}.{form}" for form in ("png", "svg"))
+    name = picture.drawing.name
+    png, svg, numbers = (folder / f"{name}.{form}" for form in ("png", "svg", "csv"))
     write_atomic(png, lambda p: _write(p, picture.png))
     write_atomic(svg, lambda p: _write(p, picture.svg))
-    return png, svg
+    _put(numbers, csv_text([dict(row) for row in picture.drawing.rows]))
+    return png, svg, numbers
 
 
 def _put(path: Path, text: str) -> None:
@@ -129,7 +132,7 @@ def _write(path: Path, content: bytes) -> None:
 def _remove_stale(folder: Path, ours: set[Path]) -> None:
     """Figures of an earlier report that this one does not have: nobody must take them for its own."""
     for path in folder.glob("*") if folder.is_dir() else ():
-        if path not in ours and path.suffix in (".png", ".svg"):
+        if path not in ours and path.suffix in (".png", ".svg", ".csv"):
             path.unlink()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class Card:
     references: tuple[Reference, ...]
     spec: str
 
+    def look(self, entry: str) -> str:
+        """Which look at the test labels the ledger's ``entry`` (its hash) was: "look 2, "; empty where there was only one."""
+        number = next((o.get("number") for o in self.openings if o.get("hash") == entry), None)
+        return f"look {number}, " if number is not None and len(self.openings) > 1 else ""
+
 
 def make_card(results: Results) -> Card:
     """Raises `StoreError` where the ledger was altered."""
@@ -50,11 +55,17 @@ def make_card(results: Results) -> Card:
         openings=openings,
         late=max(done - int(openings[0].get("cells", done)), 0) if openings else 0,
         failures=tuple(c for c in results.cells if c.state == "failed"),
-        configs=tuple((results.labels[c], *(value_text(results.configs[c].get(n)) for n in names)) for c in known),
-        config_names=tuple(names),
+        configs=tuple((results.labels[c], *_values(results, c, names)) for c in known),
+        config_names=("in figures", *names) if results.shortened else tuple(names),
         references=references(results),
         spec=json.dumps(results.about.get("spec", {}), indent=2, ensure_ascii=False),
     )
+
+
+def _values(results: Results, config: str, names: Sequence[str]) -> list[str]:
+    """What the table of configs says of one; its name in figures first where that is not its label."""
+    texts = [value_text(results.configs[config].get(n)) for n in names]
+    return [results.short[config], *texts] if results.shortened else texts
 
 
 def _facts(results: Results, done: int) -> dict[str, str]:

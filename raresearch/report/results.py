@@ -92,13 +92,22 @@ class Results:
         return int(self.about.get("spec", {}).get("folds") or max((c.fold for c in self.cells), default=0) + 1)
 
     @cached_property
+    def left(self) -> Mapping[str, int]:
+        """Config id → number of cells after which it left the study's race."""
+        return {config: int(verdict["rounds"]) for config, verdict in self.store.verdicts().items()}
+
+    @cached_property
     def repeats(self) -> Mapping[str, tuple[Repeat, ...]]:
         """Config id → its repeats by seed, for every label."""
         grouped: dict[str, dict[int, list[CellResult]]] = {config: {} for config in self.labels}
         for cell in self.cells:
             grouped[cell.config].setdefault(cell.seed, []).append(cell)
         return {
-            config: tuple(Repeat(config, seed, tuple(cells), self.folds) for seed, cells in sorted(seeds.items()))
+            # A config that left the race is not waited for: what it has of a repeat is that repeat.
+            config: tuple(
+                Repeat(config, seed, tuple(cells), len(cells) if config in self.left else self.folds)
+                for seed, cells in sorted(seeds.items())
+            )
             for config, seeds in grouped.items()
         }
 
@@ -110,7 +119,7 @@ class Results:
         """Configs with done repeats, best mean objective first."""
         sign = -1.0 if self.objective.goal == "max" else 1.0
         means = {c: float(np.mean([r.value(self.objective.name) for r in self.done(c)])) for c in self.labels if self.done(c)}
-        return sorted(means, key=lambda c: sign * means[c])
+        return sorted(means, key=lambda c: (c in self.left, sign * means[c]))  # of fewer cells, so luckier
 
     @cached_property
     def shortened(self) -> bool:
@@ -151,7 +160,7 @@ class Results:
 
     def named(self, cell: CellResult) -> str:
         """Which cell a figure shows."""
-        return f"config {cell.label}, seed {cell.seed}" + (f", fold {cell.fold}" if self.folds > 1 else "")
+        return f"config {self.short[cell.config]}, seed {cell.seed}" + (f", fold {cell.fold}" if self.folds > 1 else "")
 
     @property
     def stamp(self) -> str:

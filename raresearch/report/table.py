@@ -60,7 +60,8 @@ class StudyRow:
     """One config. ``interval``: mean half-width of one cell's interval, from its finite number of events alone.
 
     ``relative``: mean S/√n where the objective is a significance with n expected signal events. ``done``, ``failed`` and
-    ``open`` count repeats; a failed repeat is in no mean. ``limits`` counts done cells whose value is only a lower limit.
+    ``open`` count repeats; a failed repeat is in no mean. ``limits`` counts done cells whose value is only a lower limit;
+    ``left``: cells after which the config left the study's race, over which its means are.
     """
 
     label: str
@@ -73,6 +74,7 @@ class StudyRow:
     open: int
     relative: float | None = None
     limits: int = 0
+    left: int | None = None
     others: Mapping[str, Spread] = field(default_factory=dict)
     paper: PaperRow | None = None
     test: UnsealedRow | None = None
@@ -99,7 +101,7 @@ class StudyTable:
         """The row with the best mean; None where nothing is done."""
         done = [r for r in self.rows if r.done]
         sign = -1.0 if self.goal == "max" else 1.0
-        return min(done, key=lambda r: sign * r.objective.mean) if done else None
+        return min(done, key=lambda r: (r.left is not None, sign * r.objective.mean)) if done else None
 
     def to_rich(self) -> Table:
         """For the terminal."""
@@ -172,16 +174,19 @@ def _row(results: Results, config: str, paper: Mapping[str, PaperRow], unsealed:
         epoch=Spread.of(r.epoch for r in done),
         done=len(done),
         failed=states.count("failed"),
-        open=_planned(results, repeats) - len(done) - states.count("failed"),
+        open=_planned(results, config, repeats) - len(done) - states.count("failed"),
         relative=_relative(results, objective),
         limits=sum(e.lower_limit for e in estimates),
+        left=results.left.get(config),
         others={fom: Spread.of(r.value(fom) for r in done) for fom in results.others},
         paper=paper.get(label),
         test=unsealed.row(label) if unsealed else None,
     )
 
 
-def _planned(results: Results, repeats: Sequence[Repeat]) -> int:
+def _planned(results: Results, config: str, repeats: Sequence[Repeat]) -> int:
+    if config in results.left:
+        return len(repeats)
     return max(int(results.about.get("spec", {}).get("repeats") or 0), len(repeats))
 
 

@@ -53,6 +53,9 @@ def _own(table: StudyTable) -> Iterator[Column]:
     cells = tuple(plus_minus(r.epoch.mean, r.epoch.std, 1) for r in rows)
     yield Column(header, cells, "mean ± standard deviation of the epochs that the rule chose")
     yield Column(f"done{HARD}/ failed", tuple(f"{r.done} / {r.failed}" for r in rows), "repeats; a failed one is in no mean")
+    if any(r.left is not None for r in rows):
+        cells = tuple(NONE if r.left is None else str(r.left) for r in rows)
+        yield Column("left after", cells, "cells after which the config left the race: its means are over these alone")
     if any(r.open for r in rows):
         yield Column("open", tuple(str(r.open) for r in rows), "repeats that are not in yet")
 
@@ -142,6 +145,8 @@ def _numbers(table: StudyTable, row: StudyRow) -> Iterator[tuple[str, object]]:
     yield from (("standard_error", row.objective.error), ("interval_half_width", row.interval), ("s_over_sqrt_n", row.relative))
     yield from (("lower_limits", row.limits), *_spread("epoch", row.epoch))
     yield from (("done", row.done), ("failed", row.failed), ("open", row.open))
+    if any(r.left is not None for r in table.rows):
+        yield "left_after", row.left
     for name in table.others:
         yield from _spread(name, row.others[name])
     if any(r.paper for r in table.rows):

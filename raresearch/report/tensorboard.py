@@ -100,15 +100,19 @@ def _write_config(results: Results, config: str, rows: EpochTable, folder: Path,
         run.scalars(0, _figures(results, config))
         end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time)
         run.hparams(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
-    for name, side in (("mean", 0), ("mean+std", 1), ("mean-std", -1)):
+    # Without a second repeat there is no band.
+    banded = any(np.isfinite(c.std).any() for c in curves.values())
+    for name, side in (("mean", 0), ("mean+std", 1), ("mean-std", -1)) if banded else (("mean", 0),):
         with Run(folder / name, time) as run:
             _band(run, curves, side)
 
 
 def _band(run: Run, curves: Mapping[str, Curve], side: int) -> None:
-    for tag, curve in curves.items():
-        # Without a second repeat there is no band; 0 × NaN would take the mean along.
-        run.curves(curve.epoch, {tag: curve.mean + side * curve.std if side else curve.mean})
+    """Curves over the same epochs share their records."""
+    for steps in {c.epoch.tobytes(): c.epoch for c in curves.values()}.values():
+        same = {tag: c for tag, c in curves.items() if np.array_equal(c.epoch, steps)}
+        # 0 × NaN would take the mean along where there is no spread.
+        run.curves(steps, {tag: c.mean + side * c.std if side else c.mean for tag, c in same.items()})
 
 
 def _figures(results: Results, config: str) -> dict[str, float]:

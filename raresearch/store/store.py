@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
 from raresearch.store.files import landing_folder, make_folder, refusals, write_atomic
+from raresearch.store.index import Known, indexed, landed, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
-OURS = {"cells", "events", "datasets", "race", ".tmp", "driver.lock", "leases.lock"}
+FEW = 64  # landings that are read one by one
+OURS = {"cells", "events", "datasets", "race", "index", ".tmp", "driver.lock", "leases.lock"}
 
 
 class Store:
@@ -27,7 +29,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-        self._cells_in: dict[str, pa.Table] = {}  # landings never change, so what was read once stays true
+        self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._done: set[str] = set()
 
     @classmethod
@@ -128,24 +130,33 @@ class Store:
         folder = self.root / "cells"
         return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
-    def _look(self) -> None:
-        """Read the landings that are new since the last look."""
-        for landing in self.landings():
-            if landing.name not in self._cells_in:
-                table = _read(landing / "cells.parquet")
-                self._cells_in[landing.name] = table.append_column(
-                    "landing", pa.array([landing.name] * len(table), pa.string())
-                )
+    def _look(self, kind: str = "cells") -> Known:
+        """Everything of ``kind`` ("cells", "epochs") that has landed; only what is new since the last look is read."""
+        landings = self.landings()
+        before = self._read.get(kind, Known())
+        known = before if before.names else indexed(self.root, kind, {p.name for p in landings})
+        self._read[kind] = known = known.with_new(landings, kind)
+        if kind == "cells":
+            for table in known.tables[len(before.tables) :]:
                 self._done.update(table.filter(pa.compute.equal(table["state"], "done"))["cell"].to_pylist())
+        return known
+
+    def index(self) -> None:
+        """Gather what many landings say in two files, so that reading takes one look instead of thousands.
+
+        A cache: it may be deleted at any time, and where it cannot be written nothing is lost.
+        """
+        for kind in ("cells", "epochs"):
+            write_index(self.root, kind, self._look(kind))
 
     def cells(self) -> pa.Table:
         """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
-        self._look()
-        if not self._cells_in:
+        known = self._look()
+        if not known.tables:
             return pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
         # "done" sorts before "failed": the first row of each cell is the one that counts.
         order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
-        table = pa.concat_tables(self._cells_in.values()).sort_by(order)
+        table = pa.concat_tables(known.tables, promote_options="default").sort_by(order)
         _, first = np.unique(_strings(table["cell"]), return_index=True)
         return table.take(pa.array(np.sort(first)))
 
@@ -163,10 +174,10 @@ class Store:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
         cells = self.cells() if cells is None else cells
         done = cells.filter(pa.compute.equal(cells["state"], "done"))
-        parts = [self._epochs_of(name) for name in _unique(done["landing"])]
-        if not parts:
+        landings = _unique(done["landing"])
+        if not landings:
             return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})
-        epochs = pa.concat_tables(parts, promote_options="default")
+        epochs = self._epochs_of(landings)
         # A cell counts from one landing only, should two workers ever have landed it.
         wanted = np.char.add(_strings(done["cell"]), _strings(done["landing"]))
         mine = np.char.add(_strings(epochs["cell"]), _strings(epochs["landing"]))
@@ -177,9 +188,10 @@ class Store:
         epochs = epochs.append_column("_row", pa.array(where)).filter(pa.array(wanted[where] == mine))
         return epochs.sort_by([("_row", "ascending"), ("epoch", "ascending")]).drop_columns(["_row", "landing"])
 
-    def _epochs_of(self, landing: str) -> pa.Table:
-        table = _read(self.root / "cells" / landing / "epochs.parquet")
-        return table.append_column("landing", pa.array([landing] * len(table), pa.string()))
+    def _epochs_of(self, landings: Sequence[str]) -> pa.Table:
+        if len(landings) < FEW:  # a question about some cells must not read those of all
+            return pa.concat_tables([landed(self.root / "cells" / n, "epochs") for n in landings], promote_options="default")
+        return pa.concat_tables(self._look("epochs").tables, promote_options="default")
 
     def events(self, name: str) -> pa.Table:
         """Event ids and observers in the order of the scores; labels and weights for validation events."""
@@ -221,14 +233,6 @@ def _write_text(path: Path, content: str) -> None:
 def _write_ipc(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.ParquetFile(path).read()  # `read_table` goes through pyarrow.dataset, which imports pandas: a second
-    except (pa.ArrowInvalid, OSError) as error:
-        remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
-        raise StoreError(str(path), "damaged (not readable as Parquet)", remedy) from error
 
 
 def _unique(column: Iterable[Any]) -> list[str]:

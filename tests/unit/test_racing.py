@@ -96,4 +96,5 @@ def test_a_verdict_names_the_leader_on_the_same_rounds() -> None:
     onward, (verdict,) = race.decide("abcd")
     assert onward == ["a", "b", "c"]
     assert (verdict.config, verdict.rounds, verdict.against) == ("d", 1, "b")
-    assert verdict.difference == pytest.approx(5.2) and verdict.difference > verdict.margin
+    assert verdict.difference == pytest.approx(5.2)
+    assert verdict.difference > verdict.margin

@@ -16,16 +16,27 @@ from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Xi
 from raresearch.report.build import draw as draw_all
 from raresearch.report.curves import mean_curve
-from raresearch.report.figures import by_config, classes, cut, learning, repeats
+from raresearch.report.figures import by_config, classes, confusion, cut, efficiency, learning, members, repeats, roc, seeds
+from raresearch.report.figures.dark import DARK, for_the_dark
 from raresearch.report.figures.scale import ScoreAxis
-from raresearch.report.figures.style import BACKGROUND, SIGNAL, encode, style
+from raresearch.report.figures.style import BACKGROUND, SIGNAL, encode, robust_ends, style
 from raresearch.types import EpochTable
 
 sys.path.append(str(Path(__file__).parent))
 
 from test_report_store import HIDDEN, OBJECTIVE, read, synthetic_store
 
-ALL = (by_config.draw, cut.draw, repeats.draw, learning.draw, classes.spectra, classes.efficiencies)
+ALL = (
+    by_config.draw,
+    cut.draw,
+    confusion.draw,
+    repeats.draw,
+    learning.draw,
+    classes.spectra,
+    efficiency.efficiencies,
+    roc.roc,
+    roc.precision_recall,
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +105,13 @@ def test_an_objective_without_a_cut_has_no_cut_figure_and_the_page_is_told(resul
 
     plain = dataclasses.replace(results, objective=RocAuc(), others={})
     pictures, absent = draw_all(plain)
-    assert {p.drawing.name for p in pictures} == {"objective", "repeats", "learning", "spectra"}
-    assert len(absent) == 2
+    assert {p.drawing.name for p in pictures} == {"objective", "repeats", "learning", "spectra", "roc", "precision"}
+    assert [section for section, _ in absent] == ["selection", "selection", "efficiencies"]
 
 
 def test_without_observers_there_is_no_efficiency_figure(tmp_path):
     store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=1, n=200, observers=False)
-    assert made(classes.efficiencies, read(store, labels)) is None
+    assert made(efficiency.efficiencies, read(store, labels)) is None
 
 
 def test_where_the_background_ran_out_the_objective_is_dotted_as_a_limit(tmp_path):
@@ -109,16 +120,157 @@ def test_where_the_background_ran_out_the_objective_is_dotted_as_a_limit(tmp_pat
     assert any("lower limit" in str(line.get_label()) for line in figure.axes[1].lines)
 
 
-def test_efficiencies_are_fractions_above_the_cut(results):
+def test_efficiencies_are_fractions_above_the_cut_slice_by_slice(results):
     cell = results.best_cell
     sample, threshold = results.sample(cell), cell.estimates["significance"].threshold
-    axes = made(classes.efficiencies, results).figure.axes[0]
-    name, bars = next((c.get_label(), c) for c in axes.containers if c.get_label() == "NR")
-    assert name == "NR"
+    drawing = made(efficiency.efficiencies, results)
     values = np.asarray(sample.observers["qS1c"])
-    edges = np.linspace(*np.quantile(values, [0.005, 0.995]), classes.SLICES + 1)
-    inside = (values >= edges[0]) & (values <= edges[1]) & (sample.label == 1)
-    assert bars.lines[0].get_ydata()[0] == pytest.approx((sample.scores[inside] >= threshold).mean())
+    rows = [r for r in drawing.rows if r["observer"] == "qS1c" and r["class"] == "NR"]
+    assert len(rows) == efficiency.SLICES
+    for row in rows[:-1]:
+        inside = (values >= row["from"]) & (values < row["to"]) & (sample.label == 1)
+        assert row["value"] == pytest.approx((sample.scores[inside] >= threshold).mean())
+        assert row["low"] <= row["value"] <= row["high"]
+    assert {r["observer"] for r in drawing.rows} == {"qS1c", "qS2c"}
+
+
+def test_an_objective_without_a_cut_lends_that_of_another_figure_and_says_so(results):
+    import dataclasses
+
+    names = {"rejection": results.others["rejection"]}
+    plain = dataclasses.replace(results, objective=RocAuc(), others=names)
+    for draw in (efficiency.efficiencies, confusion.draw):
+        assert "rejection" in made(draw, plain).caption + " ".join(texts(made(draw, plain).figure))
+
+
+def test_the_confusion_matrix_counts_every_event_of_every_class(results):
+    sample, cell = results.sample(results.best_cell), results.best_cell
+    rows = {r["name"]: r for r in made(confusion.draw, results).rows}
+    assert {n: r["kept"] + r["rejected"] for n, r in rows.items()} == {
+        "NR": (sample.label == 1).sum(),
+        "accidental": (sample.label == 0).sum(),
+        "ER (spectator)": (sample.label < 0).sum(),
+    }
+    kept = (sample.scores >= cell.estimates["significance"].threshold) & (sample.label == 0)
+    assert rows["accidental"]["kept"] == kept.sum()
+    assert rows["accidental"]["fraction"] == pytest.approx(kept.sum() / (sample.label == 0).sum())
+
+
+def test_with_folds_the_confusion_matrix_holds_each_event_once_at_the_cut_of_its_fold(tmp_path):
+    results = read(*synthetic_store(tmp_path, labels=("4A",), repeats=2, folds=3, n=200))
+    cells = [c for c in results.cells if c.seed == results.best_cell.seed]
+    rows = {r["name"]: r for r in made(confusion.draw, results).rows}
+    samples = [(results.sample(c), c.estimates["significance"].threshold) for c in cells]
+    assert len(samples) == 3
+    assert rows["NR"]["kept"] == sum(((s.label == 1) & (s.scores >= t)).sum() for s, t in samples)
+    assert rows["NR"]["kept"] + rows["NR"]["rejected"] == sum((s.label == 1).sum() for s, _ in samples)
+
+
+def test_the_roc_is_the_mean_over_repeats_with_their_spread_and_the_events_interval(results):
+    drawing = made(roc.roc, results)
+    best = results.labels[results.ranked()[0]]
+    own = [r for r in drawing.rows if r["config"] == best]
+    assert [r["acceptance"] for r in own] == pytest.approx(list(roc.GRID))
+    samples = [results.sample(c) for c in results.cells if c.label == best]
+    row = next(r for r in own if r["acceptance"] == pytest.approx(0.8))
+    passed = []
+    for sample in samples:
+        signal = np.sort(sample.scores[sample.label == 1])[::-1]
+        threshold = signal[int(np.ceil(0.8 * len(signal) - 1e-9)) - 1]
+        passed.append((sample.scores[sample.label == 0] >= threshold).mean())
+    assert row["passed_mean"] == pytest.approx(np.mean(passed))
+    assert row["passed_std"] == pytest.approx(np.std(passed, ddof=1))
+    assert row["passed_events_low"] < row["passed_mean"] < row["passed_events_high"]
+    assert row["trainings"] == len(samples)
+    assert drawing.figure.axes[1].get_yscale() == "log"
+
+
+def test_spectra_are_weighted_normalised_and_carry_the_error_of_each_bin(results):
+    import dataclasses
+
+    weight = np.random.default_rng(1).uniform(0.1, 2.0, len(results.sample(results.best_cell).scores))
+    heavy = dataclasses.replace(results.sample(results.best_cell), weight=weight)
+
+    class Weighted:
+        def __getattr__(self, name):
+            return getattr(results, name)
+
+        def sample(self, cell):
+            return heavy
+
+    rows = [r for r in made(classes.spectra, Weighted()).rows if r["class"] == "NR"]
+    assert sum(r["fraction"] for r in rows) == pytest.approx(1.0)
+    signal = heavy.label == 1
+    first = rows[3]
+    inside = signal & (heavy.scores >= first["from"]) & (heavy.scores < first["to"])
+    assert first["fraction"] == pytest.approx(weight[inside].sum() / weight[signal].sum())
+    assert first["error"] == pytest.approx(np.sqrt((weight[inside] ** 2).sum()) / weight[signal].sum())
+
+
+def test_seeds_are_histograms_only_of_configs_with_five_repeats(tmp_path):
+    failed = [("4B", 0, 0), ("4B", 0, 1)]
+    results = read(*synthetic_store(tmp_path, labels=("4A", "4B"), repeats=6, n=150, epochs=5, failed=failed))
+    drawing = made(seeds.draw, results)
+    assert {r["config"] for r in drawing.rows} == {"4A"}
+    assert len(drawing.rows) == 6
+    assert made(seeds.draw, read(*synthetic_store(tmp_path / "few", repeats=4, n=150, epochs=5))) is None
+
+
+def test_members_have_bars_only_where_their_weights_differ(results):
+    import dataclasses
+
+    from raresearch.types import Member
+
+    assert made(members.draw, results) is None
+    cell = results.best_cell
+    heavy = tuple(Member(cell.key, epoch, weight) for epoch, weight in ((1, 1.0), (2, 3.0)))
+    weighted = dataclasses.replace(cell.ensemble, members=heavy)
+    cells = tuple(dataclasses.replace(c, ensemble=weighted) if c is cell else c for c in results.cells)
+    drawing = made(members.draw, dataclasses.replace(results, cells=cells))
+    assert [(r["epoch"], r["weight"]) for r in drawing.rows] == [(2, 0.75), (1, 0.25)]
+    assert "75.0%" in texts(drawing.figure)
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_every_figure_brings_its_numbers_in_rows_of_the_same_columns(draw, results):
+    rows = made(draw, results).rows
+    assert rows
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+
+
+def test_in_the_dark_a_figure_changes_its_colours_by_a_style_sheet_and_nothing_else(results):
+    with style():
+        _, svg = encode(cut.draw(results).figure)
+    dark = for_the_dark(svg).decode()
+    begin, end = dark.index("<style>@media (prefers-color-scheme: dark)"), dark.index("}}</style>") + len("}}</style>")
+    assert dark[:begin] + dark[end:] == svg.decode()
+    drawn = {c for c in DARK if f": {c}" in svg.decode()}
+    assert {"#ffffff", "#1f2430", SIGNAL.lower(), BACKGROUND.lower()} <= drawn
+
+
+def test_text_and_lines_can_be_read_on_both_grounds():
+    def luminance(colour):
+        parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    def contrast(one, two):
+        high, low = sorted((luminance(one), luminance(two)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    ground = DARK["#ffffff"]
+    for drawn, shown in DARK.items():
+        if drawn not in ("#ffffff", "#e3e6eb"):
+            assert contrast(shown, ground) >= 4.5, shown
+    assert contrast(DARK["#1f2430"], ground) >= 7
+
+
+def test_an_axis_leaves_out_only_what_lies_far_beyond_the_middle_half():
+    values = np.array([0.90, 0.91, 0.92, 0.93, 0.2])
+    low, high = robust_ends(values, np.zeros(5))
+    assert 0.2 < low < 0.90
+    assert high > 0.93
+    assert robust_ends(values[:4], np.zeros(4)) is None
 
 
 def test_signal_and_background_keep_their_colours_and_spectators_are_dashed(results):
@@ -169,7 +321,9 @@ def test_many_epochs_a_cell_and_folds_still_draw(tmp_path):
     results = read(store, labels, rule=LastK(k=3), others=())
     with style():
         for draw in ALL:
-            encode(draw(results).figure, "svg")
+            png, svg = encode(draw(results).figure)
+            assert png.startswith(b"\x89PNG")
+            assert b"<svg" in svg
 
 
 def test_an_empty_study_has_nothing_to_draw(tmp_path):

@@ -16,6 +16,7 @@ from raresearch.errors import StoreError
 from raresearch.metrics.foms import RocAuc, Significance
 from raresearch.report.build import build_report
 from raresearch.report.card import make_card, references, url_of
+from raresearch.report.page import INLINE, Picture, fitted
 from raresearch.report.table import UnsealedRow, UnsealedTable
 from raresearch.store.ledger import append_ledger
 from raresearch.types import Estimate
@@ -45,7 +46,7 @@ class Page(HTMLParser):
         assert self.stack.pop() == tag
 
     def handle_data(self, data):
-        if self.stack and self.stack[-1] != "style":
+        if self.stack and self.stack[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property
@@ -75,23 +76,86 @@ def test_everything_that_was_promised_is_there(study):
         "table.csv",
         "cells.csv",
     ]
-    assert set(paths.figures) == {"objective", "cut", "repeats", "learning", "spectra", "efficiency"}
-    for png, svg in paths.figures.values():
+    names = {"objective", "repeats", "cut", "confusion", "roc", "precision", "spectra", "efficiency", "learning"}
+    assert set(paths.figures) == names
+    for png, svg, numbers in paths.figures.values():
         assert png.read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in svg.read_bytes()
+        assert len(list(csv.DictReader(numbers.read_text().splitlines()))) > 1
     assert any(paths.tensorboard.rglob("*tfevents*"))
     assert paths.html.stat().st_size < 5_000_000
 
 
 def test_the_page_asks_nothing_of_the_network(study, page):
     text = study[2].html.read_text()
-    assert not page.all("script")
     assert not page.all("link")
     assert all(attrs["src"].startswith("data:image/") for attrs in page.all("img"))
     assert "url(" not in text
     assert "@import" not in text
     assert "default-src 'none'" in text
-    assert all(attrs["href"].startswith(("#", "https://doi.org/", "https://arxiv.org/")) for attrs in page.all("a"))
+    root = study[2].root
+    for href in (attrs["href"] for attrs in page.all("a")):
+        assert href.startswith(("#", "https://doi.org/", "https://arxiv.org/")) or (root / href).is_file()
+
+
+def test_the_pages_one_script_is_the_one_that_its_policy_names_and_asks_for_nothing(study, page):
+    import base64
+    import hashlib
+
+    text = study[2].html.read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert page.all("script") == [{}]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert not re.search(r"fetch|XMLHttp|import|WebSocket|eval|innerHTML|https?:", script)
+
+
+def test_sections_come_in_the_order_of_a_readers_questions(page):
+    sections = [attrs["id"] for attrs in page.all("section")]
+    assert sections == [
+        "study", "results", "certainty", "selection", "curves", "scores", "efficiencies", "training", "failures", "seal",
+        "references",
+    ]  # fmt: skip
+
+
+def test_every_figure_links_its_files(study, page):
+    links = {attrs["href"] for attrs in page.all("a")}
+    for name in study[2].figures:
+        assert {f"figures/{name}.{form}" for form in ("svg", "png", "csv")} <= links
+
+
+def test_the_comparison_and_the_split_of_the_variance_are_on_the_page_and_in_files(study, page):
+    paths = study[2]
+    rows = list(csv.DictReader((paths.root / "comparison.csv").read_text().splitlines()))
+    assert len(rows) == 2
+    assert {rows[0]["a"], rows[0]["b"], rows[1]["b"]} == {"4A", "4B", "4C"}
+    assert f"{rows[0]['a']} against" in page.text
+    assert "Where the scatter comes from" in page.text
+    assert "## Comparison" in paths.markdown.read_text()
+
+
+def test_where_pictures_would_be_too_much_the_heaviest_give_way_to_lighter_pngs():
+    def picture(svg, png):
+        return Picture(None, "", b"p" * png, b"s" * svg)
+
+    light = [picture(1000, 10), picture(2000, 3000)]
+    assert all(p.adapts for p in fitted(light))
+    heavy = [picture(INLINE, 200_000), picture(200_000, 100), picture(300_000, 400_000)]
+    assert [p.adapts for p in fitted(heavy)] == [False, True, True]
+
+
+def test_the_second_look_says_that_it_is_the_second(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A", "4B"), repeats=2, n=200)
+    append_ledger(store.root, OPENING)
+    first = build_report(store, labels=labels, **PARTS)
+    assert "look 1" not in first.html.read_text()
+    entry = append_ledger(store.root, {**OPENING, "choice": "other"})
+    opened = UnsealedTable((UnsealedRow("4B", 29.1, 0.2, 28.8, 29.4),), entry["time"], entry["reason"], entry["hash"])
+    paths = build_report(store, labels=labels, unsealed=opened, **PARTS)
+    text = Page(paths.html.read_text()).text
+    assert "Test values: look 2, opened" in text
+    assert "2 looks at the test labels" in text
+    assert "look 1, " in paths.markdown.read_text()
 
 
 def test_the_page_is_well_formed_and_its_contents_lead_somewhere(page):
@@ -108,7 +172,7 @@ def test_the_tables_can_be_read_aloud(page):
 
 def test_every_row_of_the_table_has_a_cell_for_every_column(study):
     text = study[2].html.read_text()
-    body = re.search(r'<table class="numbers".*?</table>', text, re.DOTALL)[0]
+    body = re.search(r'<table class="numbers sortable".*?</table>', text, re.DOTALL)[0]
     rows = re.findall(r"<tr.*?</tr>", body.split("<tbody>")[1], re.DOTALL)
     widths = {len(re.findall(r"<(?:td|th)", row)) for row in rows}
     assert len(rows) == 3

@@ -82,9 +82,13 @@ def training(truth, label, rng, epochs, sharp):
 
 
 def synthetic_store(
-    root, labels=("4A", "4B", "4C"), repeats=3, folds=1, n=400, epochs=12, failed=(), simulated=True, observers=True, sharp=2.0
-):
-    """A store as a run leaves it. ``failed``: (label, fold, seed) of cells that failed. Returns (store, labels)."""
+    root, labels=("4A", "4B", "4C"), repeats=3, folds=1, n=400, epochs=12, failed=(), simulated=True, observers=True, sharp=2.0,
+    configs=None, spec=None,
+):  # fmt: skip
+    """A store as a run leaves it. ``failed``: (label, fold, seed) of cells that failed; ``configs``: label → config in place of
+    those of ``labels``; ``spec``: more of the study's spec. Returns (store, labels)."""
+    budgets = {label: config.get("train.epochs", epochs) for label, config in (configs or {}).items()}
+    configs = configs or {label: config_of(HIDDEN[label]) for label in labels}
     about = {
         "study": "pandax2-mlp",
         "scale": "demo",
@@ -94,6 +98,7 @@ def synthetic_store(
             "repeats": repeats,
             "folds": folds,
             "selection": {"best_epoch": {"by": "val_loss"}},
+            **(spec or {}),
         },
         "experiment": {
             "name": "pandax2",
@@ -109,7 +114,7 @@ def synthetic_store(
             "observers": ["qS1c", "qS2c"] if observers else [],
         },
         "versions": {"raresearch": "0.1.0", "python": "3.11.9", "torch": "2.8.0", "ray": "2.60.0", "numpy": "2.3.0"},
-        "labels": {config_id(config_of(HIDDEN[label])): label for label in labels},
+        "labels": {config_id(config): label for label, config in configs.items()},
         "paper": [
             {"label": "4A", "value": 26.85, "spread": 0.50, "best_epoch": 153.8},
             {"label": "4B", "value": 26.71, "spread": 0.44, "best_epoch": 140.2},
@@ -120,10 +125,10 @@ def synthetic_store(
     store = Store.create(root, "made-up", about)
     for fold in range(folds):
         store.put_events(f"data-{fold}", events(n, fold, observers)[0])
-    for number, label in enumerate(labels):
+    for number, (label, config) in enumerate(configs.items()):
         for seed in range(repeats):
             for fold in range(folds):
-                cell = Cell(config_of(HIDDEN[label]), fold, seed, epochs, {"data": "made-up"})
+                cell = Cell(config, fold, seed, budgets.get(label, epochs), {"data": "made-up"})
                 store.land(
                     [
                         _failed(cell)
@@ -131,7 +136,7 @@ def synthetic_store(
                         else _record(cell, n, fold, epochs, number, observers, sharp)
                     ]
                 )
-    return store, {config_id(config_of(HIDDEN[label])): label for label in labels}
+    return store, {config_id(config): label for label, config in configs.items()}
 
 
 def _failed(cell):
@@ -242,6 +247,25 @@ def test_trainings_that_were_cut_off_at_their_last_epoch_are_noted(tmp_path):
     assert results.notes == (
         f"In {cut_off} of 6 trainings the chosen epoch is the last one allowed: longer ones may do better.",
     )
+
+
+def test_a_rule_that_takes_the_last_epochs_by_design_is_not_told_that_they_are_the_last(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=3, epochs=3)
+    assert read(store, labels, rule=LastK(k=1)).notes == ()
+
+
+def test_long_labels_give_way_to_ranks_in_figures_and_short_ones_stay(tmp_path):
+    store, labels = synthetic_store(tmp_path / "short", labels=("4A", "4B"), repeats=1)
+    results = read(store, labels)
+    assert results.short == results.labels
+    long = {f"learning_rate=0.00123 dropout={i}": config_of((8 + i,)) for i in range(3)}
+    results = read(
+        *synthetic_store(tmp_path / "long", configs=long, repeats=1, failed=[("learning_rate=0.00123 dropout=2", 0, 0)])
+    )
+    assert [results.short[c] for c in results.ranked()] == ["#1", "#2"]
+    assert results.side_by_side(9) == results.ranked()
+    (other,) = set(results.labels) - set(results.ranked())
+    assert results.short[other] == other[:6]
 
 
 def test_trainings_that_turned_before_their_last_epoch_need_no_note(tmp_path):

@@ -21,9 +21,9 @@ def draw(results: Results) -> Drawing | None:
     if not ranked:
         return None
     table = tabulate(results)
-    kept = set(ranked[:MOST]) if len(ranked) > MOST else set(results.labels)
-    rows = [r for r in table.rows if r.config in kept]
-    labels = [r.label for r in rows]
+    kept = results.side_by_side(MOST) if len(ranked) > MOST or results.shortened else list(results.labels)
+    rows = sorted((r for r in table.rows if r.config in kept), key=lambda r: kept.index(r.config))
+    labels = [results.short[r.config] for r in rows]
     figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(rows))), 6.4 + label_height(labels), results.stamp)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     x = np.arange(len(rows))
@@ -42,9 +42,15 @@ def draw(results: Results) -> Drawing | None:
     for axes in (upper, lower):
         axes.grid(axis="y")
     figure.align_ylabels()
-    return Drawing(
-        "objective", sentence(f"{pretty(results.objective.name)} by config"), _caption(results, rows), _alt(results), figure
-    )
+    title = sentence(f"{pretty(results.objective.name)} by config")
+    return Drawing("objective", title, _caption(results, rows), _alt(results), figure, [_numbers(r) for r in rows])
+
+
+def _numbers(row: StudyRow) -> dict[str, object]:
+    own = {"mean": row.objective.mean, "std": row.objective.std, "standard_error": row.objective.error}
+    epochs = {"epoch_mean": row.epoch.mean, "epoch_std": row.epoch.std}
+    paper = {f"paper_{n}": getattr(row.paper, n, None) for n in ("value", "spread", "best_epoch")}
+    return {"config": row.label, **own, **epochs, **paper}
 
 
 def _points(axes: Any, x: Any, mean: list[float], std: list[float | None], label: str) -> None:

@@ -30,7 +30,8 @@ def draw(results: Results) -> Drawing | None:
     left = figure.add_subplot()
     _distributions(left, axis, sample)
     right = left.twinx()
-    top = _objective(right, axis, sample, results.objective, chosen)
+    rows = _objective(right, axis, sample, results.objective, chosen)
+    top = max(float(row["value"]) for row in rows)
     _legend(left, right)
     name = pretty(results.objective.name)
     caption = (
@@ -41,7 +42,7 @@ def draw(results: Results) -> Drawing | None:
     if top > chosen.value * (1 + 1e-9) and results.objective.goal == "max":
         caption += " Higher values elsewhere are not used: too few background events are left there."
     alt = f"Score distributions with {name} against the cut; chosen cut {chosen.threshold:.4g}, value {chosen}."
-    return Drawing("cut", "Determination of the cut", caption, alt, figure)
+    return Drawing("cut", "Determination of the cut", caption, alt, figure, rows)
 
 
 def _distributions(axes: Any, axis: ScoreAxis, sample: Labelled) -> None:
@@ -59,8 +60,8 @@ def _distributions(axes: Any, axis: ScoreAxis, sample: Labelled) -> None:
     axis.label(axes)
 
 
-def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit, chosen: Estimate) -> float:
-    """Draw ``fom`` against the threshold; its largest value on the axis."""
+def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit, chosen: Estimate) -> list[dict[str, float]]:
+    """Draw ``fom`` against the threshold; its rows."""
     threshold = np.asarray(chosen.threshold, dtype=np.float64)
     cuts = np.unique(np.append(axis.thresholds(GRID), threshold))
     found = [fom(sample.scores, sample.label, sample.weight, threshold=float(t)) for t in cuts]
@@ -77,7 +78,8 @@ def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit,
     axes.spines["right"].set_visible(True)
     axes.set_ylim(bottom=0, top=1.08 * max(e.high for e in found))
     axes.set_ylabel(f"{pretty(fom.name)} (validation)")
-    return float(values.max())
+    columns = zip(cuts, found, strict=True)
+    return [{"threshold": float(t), **{n: getattr(e, n) for n in ("value", "low", "high")}} for t, e in columns]
 
 
 def _legend(left: Any, right: Any) -> None:

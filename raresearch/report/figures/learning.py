@@ -19,8 +19,7 @@ COLUMNS = (("train_loss", "training", SIGNAL), ("val_loss", "validation", BACKGR
 def draw(results: Results) -> Drawing | None:
     """At most 24 panels, the best configs where there are more; None where nothing is done."""
     groups = {str(key[0]): rows for key, rows in results.epochs.groups("config")} if len(results.epochs) else {}
-    kept = set(results.ranked()[:MOST])
-    configs = [c for c in results.labels if c in kept and c in groups]
+    configs = [c for c in results.side_by_side(MOST) if c in groups]
     if not configs:
         return None
     columns = min(len(configs), 6 if len(configs) > 12 else 4 if len(configs) > 3 else 3)
@@ -37,7 +36,16 @@ def draw(results: Results) -> Drawing | None:
     for number, axes in enumerate(panels[: len(configs)]):
         axes.set_xlabel("epoch" if number >= len(configs) - columns else "")
         axes.set_ylabel("loss" if number % columns == 0 else "")
-    return Drawing("learning", "Learning curves", _caption(results, configs), _alt(configs), figure)
+    rows = [row for config, curves in zip(configs, drawn, strict=True) for row in _rows(results.labels[config], curves)]
+    return Drawing("learning", "Learning curves", _caption(results, configs), _alt(configs), figure, rows)
+
+
+def _rows(label: str, curves: list[Curve]) -> list[dict[str, object]]:
+    return [
+        {"config": label, "loss": name, "epoch": int(e), "mean": float(m), "std": float(s), "trainings": int(n)}
+        for (_, name, _), c in zip(COLUMNS, curves, strict=True)
+        for e, m, s, n in zip(c.epoch, c.mean, c.std, c.count, strict=True)
+    ]
 
 
 def _panel(axes: Any, results: Results, config: str, rows: EpochTable) -> list[Curve]:
@@ -50,7 +58,7 @@ def _panel(axes: Any, results: Results, config: str, rows: EpochTable) -> list[C
     chosen = _chosen(results, config, rows)
     if len(chosen):
         axes.plot(*chosen.T, "o", mfc="white", mec="black", ms=4.5, mew=1.1, label="chosen epochs")
-    axes.set_title(results.labels[config], fontsize=12, pad=3)
+    axes.set_title(results.short[config], fontsize=12, pad=3)
     axes.tick_params(labelsize=10.5)
     axes.grid()
     return curves

@@ -16,12 +16,10 @@ MOST, BARS = 40, 12  # configs side by side; trainings a config that still show 
 
 def draw(results: Results) -> Drawing | None:
     """A strip of points a config; None where nothing is done."""
-    ranked = results.ranked()
-    if not ranked:
+    if not results.ranked():
         return None
-    kept = set(ranked[:MOST])
-    configs = [c for c in results.labels if c in kept]
-    labels = [results.labels[c] for c in configs]
+    configs = results.side_by_side(MOST)
+    labels = [results.short[c] for c in configs]
     figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(configs))), 5.6 + label_height(labels), results.stamp)
     axes = figure.add_subplot()
     strips = [[c.estimates[results.objective.name] for r in results.done(config) for c in r.cells] for config in configs]
@@ -34,7 +32,14 @@ def draw(results: Results) -> Drawing | None:
     axes.set_ylabel(f"{pretty(results.objective.name)} (validation)")
     axes.grid(axis="y")
     legend_above(axes, *_once(axes))
-    return Drawing("repeats", "Every repeat", _caption(results), _alt(results, configs), figure)
+    rows = [
+        {"config": c.label, "seed": c.seed, "fold": c.fold}
+        | {n: getattr(c.estimates[results.objective.name], n) for n in ("value", "low", "high")}
+        for config in configs
+        for r in results.done(config)
+        for c in r.cells
+    ]
+    return Drawing("repeats", "Every repeat", _caption(results), _alt(results, configs), figure, rows)
 
 
 def _strip(axes: Any, x: int, found: list[Estimate], sparse: bool) -> None:

@@ -58,7 +58,10 @@ class ScoreAxis:
 
     def thresholds(self, n: int) -> Array:
         """``n`` scores, evenly along the axis."""
-        x = np.linspace(self.low, self.high, n)
+        return self.scores(np.linspace(self.low, self.high, n))
+
+    def scores(self, x: Array) -> Array:
+        """The scores at ``x`` in the axis' coordinate."""
         scores: Array = expit(x) if self.is_logit else x
         return scores
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from raresearch.types import Array
 
@@ -47,17 +48,23 @@ RC: dict[str, Any] = {
     "svg.hashsalt": "raresearch",
 }
 STAMP = 0.2  # inches that the line at the foot takes
+MARKERS = "osD^vPX"
+MOST_LINES = 8  # configs in one set of axes that can still be told apart
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with what a page says of it. ``name`` is its file's; ``alt`` describes it to who cannot see it."""
+    """A figure with what a page says of it. ``name`` is its file's; ``alt`` describes it to who cannot see it.
+
+    ``rows``: the numbers that it shows, one mapping of the same keys each, for its CSV file.
+    """
 
     name: str
     title: str
     caption: str
     alt: str
     figure: Figure
+    rows: Sequence[Mapping[str, object]]
 
 
 def style() -> Any:
@@ -111,9 +118,55 @@ def error_bars(std: Sequence[float | None]) -> Array:
     return np.asarray([s if s is not None else np.nan for s in std], dtype=np.float64)
 
 
-def encode(figure: Figure, form: str) -> bytes:
-    """The figure as ``png`` (150 dots an inch) or ``svg``; the same figure gives the same bytes."""
+def encode(figure: Figure) -> tuple[bytes, bytes]:
+    """The figure as PNG (150 dots an inch) and as SVG; the same figure gives the same bytes."""
+    png = _encode(figure, "png", {"Software": "raresearch"})
+    # What was laid out for the first file holds for the second: the layout takes as long as the drawing.
+    figure.set_layout_engine("none")
+    return png, _encode(figure, "svg", {"Date": None, "Creator": "raresearch"})
+
+
+def _encode(figure: Figure, form: str, metadata: Mapping[str, str | None]) -> bytes:
     out = io.BytesIO()
-    metadata = {"Date": None, "Creator": "raresearch"} if form == "svg" else {"Software": "raresearch"}
     figure.savefig(out, format=form, dpi=150, metadata=metadata)
     return out.getvalue()
+
+
+def observer_scale(values: Array) -> str:
+    """``log`` where positive values span more than a factor of 20, most of which a linear axis would hide; else ``linear``."""
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() <= 0:
+        return "linear"
+    low, high = np.quantile(finite, [0.01, 0.99])
+    return "log" if high > 20 * low else "linear"
+
+
+def robust_ends(values: Array, bars: Array) -> tuple[float, float] | None:
+    """Ends of an axis that holds what lies within three quartiles' widths of the middle half, where something does not: a few
+    configs that did not train at all would flatten the rest. ``bars`` (N,) are shown as far as they do not do the same."""
+    first, last = np.quantile(values, [0.25, 0.75])
+    width = (last - first) or abs(last) or 1.0
+    inside = values[(values >= first - 3 * width) & (values <= last + 3 * width)]
+    if len(inside) == len(values):
+        return None
+    bar = min(float(np.nan_to_num(bars).max(initial=0.0)), float(np.ptp(inside)))
+    margin = 0.08 * float(np.ptp(inside)) + bar
+    return float(inside.min()) - margin, float(inside.max()) + margin
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour and dashes of the ``number``-th of several lines in one set of axes: all different up to 14."""
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": "-" if number < len(PALETTE) else "--"}
+
+
+def best_of(shown: int, there: int, what: str = "configs") -> str:
+    """A sentence for a caption where not all are shown; empty where all are."""
+    return f" The {shown} best of {there} {what} are shown." if shown < there else ""
+
+
+def log_axis(axis: Any, low: float, high: float) -> None:
+    """Numbers on a logarithmic axis that do not run into each other: 1, 2, 5 where it spans two decades at most, else powers."""
+    if high <= 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())

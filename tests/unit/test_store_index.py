@@ -1,0 +1,82 @@
+"""The index of a store with many landings: the same answers, and nothing lost where it is old, damaged or forbidden."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raresearch.store import index
+from raresearch.store.records import CellRecord
+from raresearch.store.store import FEW, Store
+from raresearch.types import Cell, Outcome
+
+CELLS = FEW + 20
+
+
+def record(seed: int) -> CellRecord:
+    cell = Cell({"model.hidden": seed % 3}, 0, seed, 4, {"data": "x"})
+    return CellRecord(cell, Outcome(cell.key, "done", 4, 2, 0.5), {"val_loss": np.arange(4.0) + seed}, validation_events="v")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    store = Store.create(tmp_path / "run", "it", {})
+    for seed in range(CELLS):
+        store.land([record(seed)])
+    return tmp_path / "run"
+
+
+def answers(root: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    store = Store.open(root)
+    return store.cells().to_pylist(), store.epochs().to_pylist()
+
+
+def test_with_and_without_the_index_the_answers_are_the_same(root: Path) -> None:
+    before = answers(root)
+    assert len(before[0]) == CELLS
+    Store.open(root).index()
+    assert {p.name for p in (root / "index").iterdir()} == {"cells.parquet", "epochs.parquet"}
+    assert answers(root) == before
+
+
+def test_what_landed_after_the_index_is_there_and_the_index_is_not_read_again(root: Path, monkeypatch) -> None:
+    Store.open(root).index()
+    Store.open(root).land([record(CELLS)])
+    opened: list[str] = []
+    read = index.landed
+
+    def counted(path: Path, kind: str):
+        opened.append(path.name)
+        return read(path, kind)
+
+    monkeypatch.setattr(index, "landed", counted)
+    assert len(Store.open(root).cells()) == CELLS + 1
+    assert len(opened) == 1, "only the new landing is read by itself"
+
+
+def test_a_landing_that_was_removed_is_gone_though_the_index_names_it(root: Path) -> None:
+    Store.open(root).index()
+    store = Store.open(root)
+    gone = store.landings()[3]
+    key = next(row["cell"] for row in store.cells().to_pylist() if row["landing"] == gone.name)
+    shutil.rmtree(gone)
+    assert not Store.open(root).landed(key)
+    cells, epochs = answers(root)
+    assert (len(cells), len(epochs)) == (CELLS - 1, 4 * (CELLS - 1))
+
+
+def test_a_damaged_index_is_as_none(root: Path) -> None:
+    before = answers(root)
+    Store.open(root).index()
+    for path in (root / "index").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert answers(root) == before
+
+
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(root: Path) -> None:
+    (root / "index").write_text("a file where the folder would be")
+    Store.open(root).index()
+    assert len(answers(root)[0]) == CELLS
