@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from raresearch.data.dataset import Dataset
 from raresearch.errors import UserError, brief
 from raresearch.experiment import Experiment, Findings
+from raresearch.report.readouts import FILE
 from raresearch.store.files import write_atomic
 from raresearch.store.records import parse_config
 
 if TYPE_CHECKING:
     from raresearch.api.choice import Unsealed
     from raresearch.api.opened import OpenStudy
-
-FILE = "readouts.json"
 
 
 def keep_read_outs(opened: OpenStudy, unsealed: Unsealed | None = None) -> str:

@@ -213,11 +213,14 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
     labels = {config_id(spec.config(p, parts.experiment)): spec.space.label(p) for p in points}
     store = Store.create(folder, identity(spec, parts), about(spec, parts, labels))
     datasets.keep_events(store)
+    searcher = build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, _scored_by(parts, spec))
+    if (past := getattr(searcher, "past", None)) and past.observations:
+        progress.note(str(past))
     return Study(
         spec=spec,
         experiment=parts.experiment,
         store=store,
-        searcher=build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, _scored_by(parts, spec)),
+        searcher=searcher,
         rule=parts.rule,
         objective=parts.objective,
         fingerprint=datasets.fingerprint,

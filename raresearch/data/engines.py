@@ -10,7 +10,8 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +19,15 @@ import numpy as np
 from raresearch.data.writing import BlockReport, BlockWriter
 from raresearch.errors import DataError, StoreError, UserError, nearest
 
-Engine: TypeAlias = Literal["ray", "local", "auto"]
+
+@dataclass(frozen=True)
+class OnDemand:
+    """As "auto", with Ray started by ``session`` only where it is worth it."""
+
+    session: Callable[[], AbstractContextManager[object]]
+
+
+Engine: TypeAlias = Literal["ray", "local", "auto"] | OnDemand
 Progress: TypeAlias = Callable[[int, int], None]
 
 #: what Ray Data takes to start its workers and their imports on two cores; less work than this is done sooner here
@@ -27,8 +36,10 @@ START_SECONDS = 10.0
 _CROSSING: dict[str, type[UserError]] = {"DataError": DataError, "StoreError": StoreError}
 
 
-def check_engine(engine: str) -> None:
+def check_engine(engine: Engine) -> None:
     """Raise `UserError` for an unknown engine, or for "ray" and "auto" where Ray has not been initialised."""
+    if isinstance(engine, OnDemand):
+        return
     if engine not in ("ray", "local", "auto"):
         raise UserError(f"engine {engine!r}", "does not exist", nearest(engine, ("ray", "local", "auto")))
     if engine != "local":
@@ -44,8 +55,7 @@ def run_blocks(writer: BlockWriter, engine: Engine, progress: Progress | None = 
     Raises what `BlockWriter` raises, at the first block that fails; blocks that run then are cancelled.
     """
     reports: list[BlockReport] = []
-    make = {"ray": _by_ray, "local": _by_loop, "auto": _by_either}[engine]
-    with closing(make(writer)) as finished:
+    with closing(_blocks(writer, engine)) as finished:
         for report in finished:
             reports.append(report)
             if progress is not None:
@@ -58,11 +68,25 @@ def _by_loop(writer: BlockWriter, first: int = 0) -> Generator[BlockReport, None
         yield writer(number)
 
 
-def _by_either(writer: BlockWriter) -> Generator[BlockReport, None, None]:
+def _blocks(writer: BlockWriter, engine: Engine) -> Generator[BlockReport, None, None]:
+    if engine == "local":
+        return _by_loop(writer)
+    if engine == "ray":
+        return _by_ray(writer)
+    return _by_either(writer, engine.session if isinstance(engine, OnDemand) else nullcontext)
+
+
+def _by_either(
+    writer: BlockWriter, session: Callable[[], AbstractContextManager[object]]
+) -> Generator[BlockReport, None, None]:
     begun = time.monotonic()
     yield writer(0)
     here = (time.monotonic() - begun) * (len(writer) - 1)
-    yield from (_by_loop if here < START_SECONDS else _by_ray)(writer, 1)
+    if here < START_SECONDS:
+        yield from _by_loop(writer, 1)
+        return
+    with session():
+        yield from _by_ray(writer, 1)
 
 
 def _by_ray(writer: BlockWriter, first: int = 0) -> Generator[BlockReport, None, None]:

@@ -16,6 +16,7 @@ from raresearch.report.card import make_card
 from raresearch.report.figures.style import encode, style
 from raresearch.report.findings import find
 from raresearch.report.page import Picture, html, markdown
+from raresearch.report.readouts import read_outs
 from raresearch.report.results import CellResult, Results, gather
 from raresearch.report.sections import SECTIONS
 from raresearch.report.table import UnsealedTable, tabulate
@@ -67,7 +68,7 @@ def build_report(
     results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
     table, card = tabulate(results, unsealed), make_card(results)
     pictures, absent = draw(results)
-    findings = find(results)
+    findings, own = find(results), read_outs(store.root)
     make_folder(root)
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
     _remove_stale(root / "figures", {path for files in figures.values() for path in files})
@@ -75,8 +76,8 @@ def build_report(
     _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
     _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
     _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
-    _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES))
-    _put(root / "index.html", html(table, card, findings, pictures, absent))
+    _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES, own))
+    _put(root / "index.html", html(table, card, findings, pictures, absent, own))
     return ReportPaths(
         root, root / "index.html", root / "report.md", root / "table.csv", root / "cells.csv", figures, root / "tensorboard"
     )

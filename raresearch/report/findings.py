@@ -144,7 +144,7 @@ def comparison_sheet(findings: Findings) -> Sheet | None:
         "of the difference, one sigma: spread of the repeats, and the events that both share (paired bootstrap)",
         "probability that the best config is better, given repeats and events, not corrected",
         "two-sided significance, corrected for the number of comparisons (Holm)",
-        "yes beyond 3 σ",
+        "yes beyond 3 σ; “as trained” where it is for these trainings alone, since one repeat says nothing of the next",
         "more repeats of each, or times as many validation events, that decide at 3 σ with 90 % chance if the difference is as seen",
     )
     caption = (
@@ -158,17 +158,19 @@ def _comparison_row(c: Comparison, places: int) -> tuple[str, ...]:
     signed = f"{c.difference:+.{places}f}".replace("-", "−")
     interval = f"[{fixed(c.low, places)}, {fixed(c.high, places)}]"
     decided = "yes" if c.verdict == "A better" else "yes, worse" if c.verdict == "B better" else "no"
+    if decided != "no" and min(c.repeats_a, c.repeats_b) < 2:
+        decided = "as trained"
     sigmas = "> 37" if c.sigmas > 37 else f"{abs(c.sigmas):.1f}"
     return signed, interval, f"{c.probability:.3f}", sigmas, decided, _plan(c)
 
 
 def _plan(c: Comparison) -> str:
+    if min(c.repeats_a, c.repeats_b) < 2:
+        return "repeats, 2 at least"
     if c.verdict != "not decided":
         return NONE
     if c.more_repeats is not None:
         return f"{c.more_repeats:,} repeats"
-    if min(c.repeats_a, c.repeats_b) < 2:
-        return "repeats, 2 at least"
     if c.events_needed is not None and math.isfinite(c.events_needed):
         return f"{c.events_needed:.3g} × the events"
     return NONE

@@ -45,9 +45,15 @@ class Picture:
 
 
 def html(
-    table: StudyTable, card: Card, findings: Findings, pictures: Sequence[Picture], absent: Sequence[tuple[str, str]]
+    table: StudyTable,
+    card: Card,
+    findings: Findings,
+    pictures: Sequence[Picture],
+    absent: Sequence[tuple[str, str]],
+    own: Sequence[tuple[str, Sheet]] = (),
 ) -> str:
-    """The whole page; everything that comes from the store is escaped. ``absent``: section and why a figure is not there.
+    """The whole page; everything that comes from the store is escaped. ``absent``: section and why a figure is not there;
+    ``own``: the experiment's tables with their titles.
 
     Its one script sorts tables and enlarges figures; the page's policy allows that text and no other, and no request.
     """
@@ -69,6 +75,7 @@ def html(
         comparison=comparison_sheet(findings),
         variance=variance_sheet(findings),
         findings=findings,
+        own=own,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         objective=pretty(table.objective),
@@ -130,16 +137,23 @@ def table_caption(table: StudyTable) -> str:
     return text
 
 
-def markdown(table: StudyTable, card: Card, findings: Findings, drawings: Sequence[Drawing], files: Mapping[str, str]) -> str:
+def markdown(
+    table: StudyTable,
+    card: Card,
+    findings: Findings,
+    drawings: Sequence[Drawing],
+    files: Mapping[str, str],
+    own: Sequence[tuple[str, Sheet]] = (),
+) -> str:
     """The report as Markdown: the same tables, the figures as links."""
     blocks = [f"# {_escaped(card.facts.get('Study', 'study'))}"]
     if card.stamp:
         blocks.append(f"**Simulated data:** {_escaped(card.stamp)}.")
     blocks += [f"## Results\n\n{table_caption(table)}", table.to_markdown().rstrip()]
     blocks += [f"*{_escaped(note)}*" for note in table.notes]
-    for title, sheet in (("Comparison", comparison_sheet(findings)), ("Variance", variance_sheet(findings))):
+    for title, sheet in (*own, ("Comparison", comparison_sheet(findings)), ("Variance", variance_sheet(findings))):
         if sheet is not None:
-            blocks.append(f"## {title}\n\n{_escaped(sheet.caption)}\n\n{_sheet(sheet)}")
+            blocks.append(f"## {_escaped(title)}\n\n{_escaped(sheet.caption)}\n\n{_sheet(sheet)}")
     blocks += [f"*{_escaped(note)}*" for note in findings.notes]
     blocks.append("\n".join(["## Seal\n", *_seal(card)]))
     blocks.append("\n".join(["## Study\n", *(f"- **{name}**: {_escaped(text)}" for name, text in card.facts.items())]))

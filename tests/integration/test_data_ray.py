@@ -16,6 +16,7 @@ import pytest
 
 from raresearch.data import file_blocks
 from raresearch.data.dataset import Dataset
+from raresearch.data.engines import OnDemand
 from raresearch.data.ingest import ingest
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
@@ -121,6 +122,21 @@ def test_auto_stays_here_for_little_work_and_takes_ray_data_for_more(tmp_path, s
     assert len(made) == 11
     assert made.count(os.getpid()) == (1 if seconds else 11)  # ten blocks of 1.5 s are more than Ray Data's start
     assert files_of(dataset) == files_of(prepare(plan(), tmp_path / "local", engine="local"))
+
+
+def test_ray_is_started_on_demand_only(tmp_path):
+    started: list[bool] = []
+
+    def session():
+        started.append(True)
+        raise KeyboardInterrupt  # what comes after is Ray's own start
+
+    prepare(plan(), tmp_path / "little", engine=OnDemand(session))
+    assert started == []
+    (tmp_path / "pids").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        prepare(plan(SaysWhere(tmp_path / "pids", 1.1)), tmp_path / "much", engine=OnDemand(session))
+    assert started == [True]
 
 
 @pytest.mark.usefixtures("ray")

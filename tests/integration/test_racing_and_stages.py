@@ -166,3 +166,16 @@ def test_stages_and_racing_survive_the_store(tmp_path: Path) -> None:
     (tmp_path / "study/again.yaml").write_text(spec.dump_yaml())
     assert load(tmp_path / "study/again.yaml") == spec
     assert spec.stage(0).identity() != spec.stage(1, [{"model.angle": 0.0}]).identity()
+
+
+def test_a_search_begins_with_what_another_study_found(tmp_path: Path) -> None:
+    other = rs.run(write(tmp_path / "other", "grid"), out=tmp_path / "other/run")
+    path = write(tmp_path / "warm", "grid")
+    text = path.read_text().replace("searcher: grid", "searcher: {skopt: {configs: 1, warm_start: ../other/run}}")
+    path.write_text(text.replace("steps: 13", "steps: 61"))
+    notes: list[str] = []
+    warm = rs.run(path, out=tmp_path / "warm/run", progress=Progress(note=notes.append))
+    assert notes == ["warm start with 13 configs"]
+    (best,), (asked,) = other.best(), warm.best()
+    # One step of the other grid is 0.25: what is asked first lies beside the other's best, and not at a random place.
+    assert abs(float(str(asked["model.angle"])) - float(str(best["model.angle"]))) <= 0.25

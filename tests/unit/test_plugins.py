@@ -150,7 +150,7 @@ def test_an_unknown_kind_is_refused() -> None:
 
 def test_a_class_without_the_methods_of_its_kind_is_refused() -> None:
     with pytest.raises(
-        PluginError, match="is not a class with ask and tell; searchers known here: grid, optuna, random, skopt"
+        PluginError, match="is not a class with ask and tell; searchers known here: grid, listed, optuna, random, skopt"
     ):
         plugins.resolve("searchers", "raresearch.testing.toy:Toy")
 

@@ -49,6 +49,9 @@ def test_read_outs_have_one_row_a_repeat_and_those_of_test_only_after_unsealing(
     assert [row[0] for row in table["rows"]] == ["validation"] * 2
     assert table["note"] == "a note"
     assert all(0 < kept < events for _, kept, events in table["rows"])
+    page = study.report()
+    assert "a note" in page.html.read_text()
+    assert "| split | kept | events |" in (page.html.parent / "report.md").read_text()
     study.unseal(study.select(), "a look")
     (table,) = json.loads((tmp_path / "run/readouts.json").read_text())
     assert [row[0] for row in table["rows"]] == ["validation"] * 2 + ["test"] * 2

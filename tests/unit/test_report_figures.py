@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from raresearch.ensembles.rules import LastK
-from raresearch.metrics.foms import RocAuc, Xi
+from raresearch.metrics.foms import Recall, RocAuc, Xi
 from raresearch.report.build import draw as draw_all
 from raresearch.report.curves import mean_curve
 from raresearch.report.figures import by_config, classes, confusion, cut, efficiency, learning, members, repeats, roc, seeds
@@ -107,6 +107,15 @@ def test_an_objective_without_a_cut_has_no_cut_figure_and_the_page_is_told(resul
     pictures, absent = draw_all(plain)
     assert {p.drawing.name for p in pictures} == {"objective", "repeats", "learning", "spectra", "roc", "precision"}
     assert [section for section, _ in absent] == ["selection", "selection", "efficiencies"]
+
+
+def test_a_cut_that_is_fixed_in_advance_is_not_said_to_be_chosen_on_the_events(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=1, n=200)
+    caption = made(cut.draw, read(store, labels, objective=Recall(), others=())).caption
+    assert "fixed in advance" in caption
+    assert "optimistic" not in caption
+    assert "too few background" not in caption
+    assert "optimistic" in made(cut.draw, read(store, labels)).caption
 
 
 def test_without_observers_there_is_no_efficiency_figure(tmp_path):

@@ -72,8 +72,10 @@ def test_one_training_a_config_is_compared_by_its_events_and_its_variance_is_not
     found = find(read(*synthetic_store(tmp_path, repeats=1, n=200)))
     assert len(found.comparisons) == 2
     assert found.variance is None
-    open_ = [c.verdict == "not decided" for c in found.comparisons]
-    assert [row[-1] == "repeats, 2 at least" for row in comparison_sheet(found).rows] == open_
+    decided = replace(found.comparisons[0], p=1e-5, sigmas=4.4, verdict="A better")
+    rows = comparison_sheet(replace(found, comparisons=(decided, *found.comparisons))).rows
+    assert rows[0][-2] == "as trained"
+    assert {row[-1] for row in rows} == {"repeats, 2 at least"}
     assert any("one repeat is compared as the one training that it is" in note for note in found.notes)
 
 

@@ -15,6 +15,8 @@ from raresearch.report.results import Results
 from raresearch.types import Estimate
 
 BINS, GRID = 50, 201
+CHOSEN = "It was chosen on the same events that are shown, so the value there is optimistic."
+FIXED = "It is the figure's own, fixed in advance."
 
 
 def draw(results: Results) -> Drawing | None:
@@ -36,10 +38,10 @@ def draw(results: Results) -> Drawing | None:
     name = pretty(results.objective.name)
     caption = (
         f"How the cut was found, on validation: scores of signal and background ({results.named(cell)}, the best training of "
-        f"the best config), and {name} against the threshold with its interval. The dashed line is the threshold in use. It "
-        "was chosen on the same events that are shown, so the value there is optimistic."
+        f"the best config), and {name} against the threshold with its interval. The dashed line is the threshold in use. "
+        + (FIXED if hasattr(results.objective, "threshold") else CHOSEN)
     )
-    if top > chosen.value * (1 + 1e-9) and results.objective.goal == "max":
+    if top > chosen.value * (1 + 1e-9) and hasattr(results.objective, "min_background"):
         caption += " Higher values elsewhere are not used: too few background events are left there."
     alt = f"Score distributions with {name} against the cut; chosen cut {chosen.threshold:.4g}, value {chosen}."
     return Drawing("cut", "Determination of the cut", caption, alt, figure, rows)
