@@ -24,7 +24,7 @@ from raresearch.ensembles.figures import values
 from raresearch.ensembles.forward import threaded
 from raresearch.ensembles.landing import Landing
 from raresearch.errors import SelectionError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable, Estimate, Member
 
@@ -69,6 +69,11 @@ class Labelled:
     weight: Array
     class_number: Array
     observers: Mapping[str, Array]
+
+    @property
+    def columns(self) -> Mapping[str, Array]:
+        """What a figure of merit may need besides scores (see `raresearch.metrics.base.on`): class and observers."""
+        return {"class": self.class_number, **self.observers}
 
 
 def epoch_table(store: Store) -> EpochTable:
@@ -206,7 +211,8 @@ class ScoreReader:
             tables = [table for table, _ in samples[numbers[0]]]
             label, weight = (np.concatenate([t[name].to_numpy() for t in tables]) for name in ("label", "weight"))
             scores = np.stack([np.concatenate([s for _, s in samples[n]]) for n in numbers])
-            found[numbers] = values(fom, scores, label, weight)
+            needed = {name: np.concatenate([t[name].to_numpy() for t in tables]) for name in getattr(fom, "needs", ())}
+            found[numbers] = values(on(fom, needed), scores, label, weight)
         return found
 
     def libraries(self, epochs: EpochTable) -> list[Library]:
@@ -255,7 +261,7 @@ def labelled(events: pa.Table, scores: Array) -> Labelled:
 def estimate(reader: ScoreReader, ensemble: Ensemble, fom: FigureOfMerit) -> Estimate:
     """``fom`` of ``ensemble`` on validation; a FOM that cuts chooses its threshold there."""
     sample = reader.validation(ensemble)
-    return fom(sample.scores, sample.label, sample.weight)
+    return on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
 
 
 STATISTICS: Mapping[str, Any] = {"mean": np.mean, "median": np.median, "min": np.min}

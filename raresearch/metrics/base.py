@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from raresearch.errors import DataError, SpecError
+from raresearch.errors import DataError, SpecError, nearest
 from raresearch.metrics.intervals import check_level
 from raresearch.metrics.sample import Events, Sample
 from raresearch.types import ONE_SIGMA, Array, Estimate
@@ -59,6 +59,32 @@ class FigureOfMerit(Protocol):
     def values(self, scores_MN: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Array:
         """The values alone, (M,), of M score vectors: `__call__` row by row, in bounded memory."""
         ...
+
+
+class EventFigure(Protocol):
+    """A figure of merit that needs more of the events than scores, labels and weights: their class, say, or an observer.
+
+    ``needs`` names the columns, "class" (numbers) among them. `on` gives the figure for the events whose columns these are, in the
+    order of the scores that will be given to it; without it a call raises `DataError`.
+    """
+
+    needs: ClassVar[frozenset[str]]
+
+    def on(self, columns: Mapping[str, Array]) -> FigureOfMerit: ...
+
+
+def on(fom: FigureOfMerit, columns: Mapping[str, Array]) -> FigureOfMerit:
+    """``fom`` for the events of ``columns`` (name → (N,)): ``fom`` itself unless it is an `EventFigure`.
+
+    Raises `DataError` where the events lack a column that it needs.
+    """
+    needs: frozenset[str] = getattr(fom, "needs", frozenset())
+    if not needs:
+        return fom
+    if missing := sorted(needs - set(columns)):
+        raise DataError(f"{fom.name}: column {missing[0]!r}", "the events do not have it", nearest(missing[0], columns))
+    bound: FigureOfMerit = cast("Any", fom).on({name: columns[name] for name in sorted(needs)})
+    return bound
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ Comput. Phys. Commun. 275 (2022), arXiv:2106.11995).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from raresearch.experiment import Batch, Experiment, Schema, TensorField
+from raresearch.experiment import Batch, Experiment, Findings, ReadOut, Schema, TensorField
 from raresearch.experiments import constants
 from raresearch.experiments.newsdm import simulator
 from raresearch.experiments.newsdm.optics import PIXELS
@@ -136,6 +136,12 @@ class NEWSdm(Experiment):
 
         mu = float({**self.defaults, **config}["train.mu_loss"])  # type: ignore[arg-type]
         return mixed_loss(output, batch.label, batch.inputs["beam"], batch.weight, mu)
+
+    def read_out(self, findings: Findings) -> Sequence[ReadOut]:
+        """Table 1 (barycentre shift, boosted trees, NEWSnet) and how often what is kept points along the beam."""
+        from raresearch.experiments.newsdm.readouts import read_outs
+
+        return read_outs(findings)
 
     def optimizer(self, parameters: Any, config: Config) -> torch.optim.Optimizer:
         """Adam with the horizons and the falling rate that the paper searches; a network of this kind trains alone."""
