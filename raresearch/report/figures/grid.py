@@ -91,6 +91,7 @@ def draw(results: Results) -> Drawing | None:
     if plan.second:
         figure.legend(handles, labels, loc="outside upper left", ncols=5, title=plan.second.short, title_fontsize=11.5)
     name = pretty(results.objective.name)
+    figure.supylabel(f"{name} (validation)", fontsize=14)
     what = "repeats and folds" if results.folds > 1 else "repeats"
     caption = (
         f"{sentence(name)} on validation against {plan.x.short}{_for(plan)}: mean over {what}, bars of one sample standard deviation "
