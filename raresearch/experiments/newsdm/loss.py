@@ -18,7 +18,7 @@ def signal_logit(output: torch.Tensor) -> torch.Tensor:
 
 def species(label: torch.Tensor, beam: torch.Tensor) -> torch.Tensor:
     """(B,) class numbers from ``label`` (B,) 0/1 and ``beam`` (B, 1); of a fog event the beam says nothing and is not used."""
-    return torch.where(label > 0.5, C30 + 0 * (beam[..., 0] > 0.5).long(), torch.full_like(label, FOG).long())
+    return torch.where(label > 0.5, C30 + (beam[..., 0] > 0.5).long(), torch.full_like(label, FOG).long())
 
 
 def mixed_loss(output: torch.Tensor, label: torch.Tensor, beam: torch.Tensor, weight: torch.Tensor, mu: float) -> torch.Tensor:
