@@ -14,6 +14,7 @@ from raresearch.report.labels import pretty
 from raresearch.report.numbers import NONE, Spread, decimals, fixed, plus_minus
 from raresearch.report.table import StudyRow, StudyTable
 
+WIDEST = 48  # characters of a config's label in one line of the terminal
 HARD = "\u00a0"  # a space at which a header does not break
 
 
@@ -107,7 +108,14 @@ def to_rich(table: StudyTable) -> Table:
     spare = {pretty(name) for name in table.others}  # what folds first where the terminal is narrow
     for column in printed:
         side: JustifyMethod = "left" if column.header == "config" else "right"
-        rich.add_column(column.title.replace(" ", "\n"), justify=side, no_wrap=column.header not in spare)
+        # The label of a searched config names ten values: it folds, and leaves the width to the numbers.
+        long = column.header == "config" and max(map(len, column.cells), default=0) > WIDEST
+        rich.add_column(
+            column.title.replace(" ", "\n"),
+            justify=side,
+            no_wrap=column.header not in spare and not long,
+            max_width=WIDEST if long else None,
+        )
     for number, row in enumerate(table.rows):
         rich.add_row(*(c.cells[number] for c in printed), style="bold" if row is table.best else "")
     return rich
