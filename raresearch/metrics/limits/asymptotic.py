@@ -49,7 +49,7 @@ def expected_limits(models: Models, level: float = 0.9) -> Limits:
 def median_limits(models: Models, level: float = 0.9) -> Array:
     """`expected_limits(models).median` alone: a third of the time."""
     check_level(level)
-    return _limit(models, float(ndtri(1.0 - (1.0 - level))))
+    return _limit(models, float(ndtri(1.0 - 0.5 * (1.0 - level))))
 
 
 def _limit(models: Models, wanted: float) -> Array:
