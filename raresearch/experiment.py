@@ -146,11 +146,13 @@ class Findings:
 
     ``events``: "train", "validation" and "test" → events with ``event_id``, ``tensors`` and ``class_number`` (None in test: it
     is sealed). ``scored``: "validation" and, once unsealed, "test" → one entry an ensemble (a repeat, or a fold of one).
+    ``every``: the same of each config by its label, read when it is asked for, without test and with ``every`` empty.
     """
 
     config: Config
     events: Mapping[str, Any]
     scored: Mapping[str, Sequence[ScoredEvents]]
+    every: Mapping[str, Findings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

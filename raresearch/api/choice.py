@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import stdtrit
 
 from raresearch.data.sealed import read_sealed
 from raresearch.ensembles import operating
@@ -20,7 +18,8 @@ from raresearch.ensembles.curves import Curve, efficiency_curve
 from raresearch.ensembles.evaluation import Ensemble, Labelled, Per, ScoreReader, epoch_table, estimate, labelled
 from raresearch.ensembles.operating import OperatingPoint
 from raresearch.errors import DataError, SealError, SelectionError, SpecError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.averaging import averaged
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.statistics.bootstrap import hierarchical, over_events, over_repeats
 from raresearch.statistics.optimism import Optimism
 from raresearch.statistics.panel import panel
@@ -40,32 +39,6 @@ class Valued:
 
     ensemble: Ensemble
     estimate: Estimate
-
-
-def averaged(values: Sequence[Estimate]) -> Estimate:
-    """Mean over ensembles (repeats). The interval adds, in quadrature, the repeats' standard error (Student) and the mean
-    half-width from finite events: repeats share their events, so averaging over them does not shrink that part.
-
-    >>> averaged([Estimate(1.0, 0.9, 1.1, 50.0)]).value
-    1.0
-    """
-    if len(values) == 1:
-        return values[0]
-    centre = np.asarray([e.value for e in values])
-    level = values[0].level
-    students = stdtrit(len(values) - 1, 0.5 + level / 2) * centre.std(ddof=1) / math.sqrt(len(values))
-    down = math.hypot(students, float(np.mean([e.value - e.low for e in values])))
-    up = math.hypot(students, float(np.mean([e.high - e.value for e in values])))
-    mean = float(centre.mean())
-    return Estimate(
-        value=mean,
-        low=mean - down,
-        high=mean + up,
-        n_effective=float(np.mean([e.n_effective for e in values])),
-        level=level,
-        method=f"mean of {len(values)} repeats; Student and events' interval in quadrature",
-        lower_limit=any(e.lower_limit for e in values),
-    )
 
 
 @dataclass(frozen=True)
@@ -134,9 +107,10 @@ class Choice:
         """Names of the classes, by number."""
         return tuple(self.store.about()["schema"]["classes"])
 
-    def samples(self) -> list[Labelled]:
-        """The validation events as each ensemble of the best config scores them."""
-        return [self._reader.validation(e) for e in self.ensembles if e.config == self.config]
+    def samples(self, config: str | None = None) -> list[Labelled]:
+        """The validation events as each ensemble of ``config`` (an id; None: the best) scores them."""
+        wanted = self.config if config is None else config
+        return [self._reader.validation(e) for e in self.ensembles if e.config == wanted]
 
     def operating_points(
         self, *, maximise: str | FigureOfMerit | None = None, accept: float | None = None, pass_background: float | None = None,
@@ -175,7 +149,7 @@ class Choice:
         return curves
 
     def _cut(self, sample: Labelled) -> float:
-        cut = self.objective(sample.scores, sample.label, sample.weight).threshold
+        cut = on(self.objective, sample.columns)(sample.scores, sample.label, sample.weight).threshold
         if cut is None:
             raise SpecError("curve: threshold", f"the objective {self.objective.name} has none", "give threshold=…")
         return cut
@@ -281,7 +255,8 @@ class Unsealed:
         for valued in self.choice.estimates(made):
             sample = self._test(valued.ensemble)
             threshold = valued.estimate.threshold if made.cuts else None
-            values.append(Valued(valued.ensemble, made(sample.scores, sample.label, sample.weight, threshold=threshold)))
+            bound = on(made, sample.columns)
+            values.append(Valued(valued.ensemble, bound(sample.scores, sample.label, sample.weight, threshold=threshold)))
         return values
 
     def estimate(self, fom: str | FigureOfMerit) -> Estimate:

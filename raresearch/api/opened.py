@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from raresearch import plugins
-from raresearch.api.choice import Choice, Unsealed, averaged
+from raresearch.api.choice import Choice, Unsealed
 from raresearch.api.parts import build_fom, build_rule, configs_planned
-from raresearch.api.readouts import keep_read_outs
+from raresearch.api.readouts import findings, keep_read_outs
 from raresearch.api.tables import choice_table
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Per, ScoreReader, cell_values, config_score, select
 from raresearch.ensembles.table import epoch_table
 from raresearch.errors import SelectionError, nearest
+from raresearch.metrics.averaging import averaged
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
@@ -33,6 +34,7 @@ from raresearch.store.store import Store
 from raresearch.types import Config, EpochTable, Estimate
 
 if TYPE_CHECKING:
+    from raresearch.experiment import Findings
     from raresearch.report.build import ReportPaths
 
 UNSEALED = "unsealed.json"
@@ -275,6 +277,10 @@ class OpenStudy:
             labels=self.labels,
             unsealed=self._unsealed(),
         )
+
+    def findings(self) -> Findings:
+        """What an experiment's read-outs are given: configs, events and validation scores of the study's own choice."""
+        return findings(self)
 
     def unseal(self, choice: Choice, reason: str) -> StudyTable:
         """Open the test labels for ``choice`` (see `Choice.unseal`); the table with its ``test`` columns."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from raresearch.data.dataset import Dataset
 from raresearch.errors import UserError, brief
-from raresearch.experiment import Experiment, Findings
+from raresearch.experiment import Experiment, Findings, ScoredEvents
 from raresearch.report.readouts import FILE
 from raresearch.store.files import write_atomic
 from raresearch.store.records import parse_config
 
 if TYPE_CHECKING:
-    from raresearch.api.choice import Unsealed
+    from raresearch.api.choice import Choice, Unsealed
     from raresearch.api.opened import OpenStudy
+
+Value = TypeVar("Value")
 
 
 def keep_read_outs(opened: OpenStudy, unsealed: Unsealed | None = None) -> str:
@@ -47,11 +51,39 @@ def _write(path: Path, content: str) -> None:
 def findings(opened: OpenStudy, unsealed: Unsealed | None = None) -> Findings:
     """The best config of the study's own choice, with its events and scores; those of test once ``unsealed``."""
     choice = opened.select() if unsealed is None else unsealed.choice
-    mine = [e for e in choice.ensembles if e.config == choice.config]
-    row = next(r for r in opened.cells().to_pylist() if r["cell"] == mine[0].members[0].cell)
-    dataset = Dataset.open(opened.folder / "datasets" / str(json.loads(row["identity"])["data"]))
-    splits = [s for s in ("train", "validation", "test") if dataset.size(s)]
-    scored = {"validation": choice.samples()}
+    best = _of_config(opened, choice, choice.config)
+    scored: dict[str, Sequence[ScoredEvents]] = dict(best.scored)
     if unsealed is not None:
-        scored["test"] = [unsealed.sample(e) for e in mine]
-    return Findings(parse_config(row["values"]), {s: dataset.events(s) for s in splits}, scored)
+        scored["test"] = [unsealed.sample(e) for e in choice.ensembles if e.config == choice.config]
+    chosen = {e.config for e in choice.ensembles}
+    labels = {config: label for config, label in opened.labels.items() if config in chosen}
+    every = Lazy({label: partial(_of_config, opened, choice, config) for config, label in labels.items()})
+    return Findings(best.config, best.events, scored, every)
+
+
+def _of_config(opened: OpenStudy, choice: Choice, config: str) -> Findings:
+    first = next(e for e in choice.ensembles if e.config == config).members[0].cell
+    row = next(r for r in opened.cells().to_pylist() if r["cell"] == first)
+    dataset = Dataset.open(opened.folder / "datasets" / str(json.loads(row["identity"])["data"]))
+    events = Lazy({s: partial(dataset.events, s) for s in ("train", "validation", "test") if dataset.size(s)})
+    scored = Lazy({"validation": partial(choice.samples, config)})
+    return Findings(parse_config(row["values"]), events, scored)
+
+
+class Lazy(Mapping[str, Value]):
+    """Values that are made when they are first asked for: a study of thousands of configs is not read for a table of one."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Value]]) -> None:
+        self._makers = dict(makers)
+        self._made: dict[str, Value] = {}
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raresearch.deploy.frozen import Chosen, Frozen, FrozenMember
 from raresearch.ensembles.evaluation import ScoreReader
 from raresearch.errors import DataError, SelectionError, nearest
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.store.ledger import read_ledger
 from raresearch.types import Estimate
 
@@ -62,7 +62,7 @@ def estimates(chosen: Chosen, frozen: Frozen) -> tuple[dict[str, Estimate], list
     found, notes = {}, []
     for name, fom in {chosen.objective.name: chosen.objective, **chosen.foms}.items():
         try:
-            found[name] = fom(sample.scores, sample.label, sample.weight)
+            found[name] = on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
         except DataError as error:  # such as too little background for this figure: the others still stand
             notes.append(f"{name}: {error}")
     notes.append(f"{int((sample.label >= 0).sum())} labelled validation events, on which members and threshold were chosen")

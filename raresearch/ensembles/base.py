@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast, runtime_checkable
 
 from raresearch.errors import SelectionError
@@ -56,6 +56,7 @@ class Library:
     logits: Array
     label: Array
     weight: Array
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 class ScoreSource(Protocol):

@@ -232,7 +232,8 @@ class ScoreReader:
             place = f"cell {epochs['cell'][first]}, epoch {epochs['epoch'][first]}"
             rule = f"{int((~np.isfinite(logits[~finite][0])).sum())} scores are NaN or infinite"
             raise SelectionError(place, rule, "leave this cell out or train it again: a failed training is no member")
-        return Library(events, rows, logits, table["label"].to_numpy(), table["weight"].to_numpy())
+        columns = {n: table[n].to_numpy() for n in table.column_names if n not in ("event_id", "label", "weight")}
+        return Library(events, rows, logits, table["label"].to_numpy(), table["weight"].to_numpy(), columns)
 
     def reweighted(self, ensemble: Ensemble) -> Ensemble:
         """``ensemble`` with the weights of least log-loss on validation, fold by fold (`mixture_weights`)."""

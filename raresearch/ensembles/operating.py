@@ -13,7 +13,7 @@ from scipy import special
 
 from raresearch.ensembles.evaluation import Labelled
 from raresearch.errors import DataError, SpecError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.metrics.efficiency import Efficiency, efficiency
 from raresearch.metrics.intervals import check_level, clopper_pearson, quantile_ranks, wilson
 from raresearch.metrics.sample import kish
@@ -50,10 +50,11 @@ def maximise(
 
     if not fom.cuts:
         raise SpecError(f"fom {fom.name}", "has no threshold", "name one that cuts: significance, xi, rejection, acceptance")
-    fixed = fom(sample.scores, sample.label, sample.weight, level=level)
+    fixed = on(fom, sample.columns)(sample.scores, sample.label, sample.weight, level=level)
 
     def threshold(events: Array) -> float:
-        return float(fom(sample.scores[events], sample.label[events], sample.weight[events]).threshold or 0.0)
+        mine = on(fom, {name: column[events] for name, column in sample.columns.items()})
+        return float(mine(sample.scores[events], sample.label[events], sample.weight[events]).threshold or 0.0)
 
     low, high = bootstrap(threshold, sample.label, np.random.default_rng(seed), resamples, level)
     at = float(fixed.threshold or 0.0)

@@ -13,7 +13,7 @@ from raresearch.ensembles.combine import additive, finish
 from raresearch.ensembles.figures import FomName, build_fom, values
 from raresearch.ensembles.rules import BestEpoch, Goal, badness, members_of, refuse_empty, refuse_test
 from raresearch.errors import SelectionError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.types import EpochTable, Member
 
 
@@ -96,7 +96,9 @@ class BestOfRepeats:
         found: dict[int, float] = {}
         for library in scores.libraries(candidates):
             each = finish("scores", additive("scores", library.logits))
-            for row, value in zip(library.rows, values(fom, each, library.label, library.weight), strict=True):
+            for row, value in zip(
+                library.rows, values(on(fom, library.columns), each, library.label, library.weight), strict=True
+            ):
                 found[int(row)] = float(value)
         return [member(candidates, best_row(fom, found))]
 

@@ -12,7 +12,7 @@ import numpy as np
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
 from raresearch.errors import DataError, SelectionError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.report.labels import LONGEST, described, label_configs
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
@@ -238,10 +238,10 @@ def _estimates(
     notes: dict[str, None],
 ) -> dict[str, Estimate]:
     sample = reader.validation(ensemble)
-    found = {objective.name: objective(sample.scores, sample.label, sample.weight)}
+    found = {objective.name: on(objective, sample.columns)(sample.scores, sample.label, sample.weight)}
     for name, fom in others.items():
         try:
-            found[name] = fom(sample.scores, sample.label, sample.weight)
+            found[name] = on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
         except DataError as error:  # e.g. too little background for this figure: the study's own objective still stands
             notes[f"{name} is missing for some cells: {error}"] = None
     return found

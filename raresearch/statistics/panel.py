@@ -5,15 +5,15 @@ Legend: R repeats, F lists of events (folds), N_f events of a list.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from raresearch.ensembles.evaluation import Ensemble, ScoreReader
 from raresearch.ensembles.figures import values
 from raresearch.errors import DataError, SelectionError
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.types import Array
 
 
@@ -26,6 +26,7 @@ class Block:
     label: Array
     weight: Array
     event_id: Array
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Panel:
         found = []
         for number, block in enumerate(self.blocks):
             rows = slice(None) if events is None else events[number]
-            found.append(values(fom, block.scores[:most, rows], block.label[rows], block.weight[rows]))
+            bound = on(fom, {name: column[rows] for name, column in block.columns.items()})
+            found.append(values(bound, block.scores[:most, rows], block.label[rows], block.weight[rows]))
         mean: Array = np.mean(found, axis=0)
         return mean
 
@@ -64,13 +66,14 @@ def panel(reader: ScoreReader, ensembles: Sequence[Ensemble]) -> Panel:
 
     Repeats that lack a list that others have are left out and counted. Raises `SelectionError` where none is complete.
     """
-    by_seed: dict[int, dict[str, tuple[Array, Array, Array, Array]]] = {}
+    by_seed: dict[int, dict[str, tuple[Array, Array, Array, Array, Mapping[str, Array]]]] = {}
     for number, ensemble in enumerate(ensembles):
         for events, scores in reader.combined(ensemble, "validation"):
             ids = events["event_id"].to_numpy()
             seed = ensemble.seed if ensemble.seed >= 0 else -1 - number
             key = f"{len(ids)}-{int(ids[0]) if len(ids) else 0}-{int(ids.sum())}"
-            by_seed.setdefault(seed, {})[key] = (scores, events["label"].to_numpy(), events["weight"].to_numpy(), ids)
+            columns = {n: events[n].to_numpy() for n in events.column_names if n not in ("event_id", "label", "weight")}
+            by_seed.setdefault(seed, {})[key] = (scores, events["label"].to_numpy(), events["weight"].to_numpy(), ids, columns)
     lists = sorted({key for found in by_seed.values() for key in found})
     complete = [found for _, found in sorted(by_seed.items()) if len(found) == len(lists)]
     if not complete:
@@ -98,4 +101,6 @@ def _matched(a: Block, b: Block) -> Block:
         raise DataError("compare", rule, "compare trainings of one dataset: the same data.* values, split and seed")
     rows = np.empty(len(order_a), dtype=np.int64)
     rows[order_a] = order_b
-    return Block(b.name, b.scores[:, rows], b.label[rows], b.weight[rows], b.event_id[rows])
+    return Block(
+        b.name, b.scores[:, rows], b.label[rows], b.weight[rows], b.event_id[rows], {k: v[rows] for k, v in b.columns.items()}
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from raresearch.ensembles.evaluation import Labelled
-from raresearch.metrics.base import FigureOfMerit
+from raresearch.metrics.base import FigureOfMerit, on
 from raresearch.report.figures.scale import ScoreAxis
 from raresearch.report.figures.style import BACKGROUND, INK, SIGNAL, Drawing, canvas, legend_above
 from raresearch.report.labels import pretty
@@ -66,7 +66,8 @@ def _objective(axes: Any, axis: ScoreAxis, sample: Labelled, fom: FigureOfMerit,
     """Draw ``fom`` against the threshold; its rows."""
     threshold = np.asarray(chosen.threshold, dtype=np.float64)
     cuts = np.unique(np.append(axis.thresholds(GRID), threshold))
-    found = [fom(sample.scores, sample.label, sample.weight, threshold=float(t)) for t in cuts]
+    bound = on(fom, sample.columns)
+    found = [bound(sample.scores, sample.label, sample.weight, threshold=float(t)) for t in cuts]
     x, values = axis.place(cuts), np.asarray([e.value for e in found])
     limit = np.asarray([e.lower_limit for e in found])
     axes.fill_between(x, [e.low for e in found], [e.high for e in found], color=INK, alpha=0.13, lw=0)
