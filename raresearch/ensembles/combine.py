@@ -33,7 +33,12 @@ def logistic(logits: Array) -> Array:
     >>> logistic(np.array([0.0, -1e9, 40.0])).tolist()
     [0.5, 1.216780750623423e-308, 1.0]
     """
-    scores = np.negative(logits, dtype=np.float64)
+    return _logistic(logits, np.empty(np.shape(logits)))
+
+
+def _logistic(logits: Array, scores: Array) -> Array:
+    """`logistic` into ``scores``: memory that was just written is in the cache, new memory is not."""
+    np.negative(logits, out=scores)
     np.minimum(scores, 709.0, out=scores)
     np.exp(scores, out=scores)
     scores += 1.0
@@ -49,10 +54,12 @@ def mean_of_scores(logits_MN: Array, weights_M: Sequence[float]) -> Array:
     """
     weights = np.asarray(weights_M, dtype=np.float64)
     scores: Array = np.zeros(logits_MN.shape[1])
-    # Some members at a time: few calls for many small ones, little memory for large ones.
-    block = max(1, (1 << 17) // max(1, logits_MN.shape[1]))
+    # Some members at a time: few calls for many small ones, and what is worked on stays in the cache.
+    block = max(1, (1 << 15) // max(1, logits_MN.shape[1]))
+    buffer = np.empty((min(block, len(weights)), logits_MN.shape[1]))
     for start in range(0, len(weights), block):
-        each = logistic(logits_MN[start : start + block])
+        some = logits_MN[start : start + block]
+        each = _logistic(some, buffer[: len(some)])
         each *= (weights[start : start + block] / weights.sum())[:, None]
         for row in each:  # in order: the sum does not depend on the blocks
             scores += row
