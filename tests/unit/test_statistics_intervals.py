@@ -45,16 +45,16 @@ def test_the_hierarchical_interval_covers_other_trainings_on_other_events(signal
     from scipy.stats import norm
 
     truth = norm.cdf(0.6 / np.sqrt(1 + 0.5**2))
-    found = coverage(lambda p, toy: hierarchical(p, Recall(), resamples=40, seed=toy), truth, signal, repeats, 0.5, 1000)
+    found = coverage(lambda p, toy: hierarchical(p, Recall(), resamples=40, seed=toy), truth, signal, repeats, 0.5, 2000)
     # A share of 25 events comes in steps of 4 %, so coverage is not exact; it must not be short by more than toys' error + 3 %.
-    assert 0.683 - 0.03 - 3 * np.sqrt(0.683 * 0.317 / 1000) < found < 0.80
+    assert 0.683 - 0.03 - 3 * np.sqrt(0.683 * 0.317 / 2000) < found < 0.80
 
 
 def test_over_events_covers_these_trainings_on_other_events():
     from scipy.stats import norm
 
-    found = coverage(lambda p, toy: over_events(p, Recall(), resamples=60, seed=toy), norm.cdf(0.6), 60, 1, 0.0, 1000)
-    assert found == pytest.approx(0.683, abs=0.03 + 3 * np.sqrt(0.683 * 0.317 / 1000))
+    found = coverage(lambda p, toy: over_events(p, Recall(), resamples=60, seed=toy), norm.cdf(0.6), 60, 1, 0.0, 2000)
+    assert found == pytest.approx(0.683, abs=0.03 + 3 * np.sqrt(0.683 * 0.317 / 2000))
 
 
 def test_events_alone_are_too_narrow_for_other_trainings():
