@@ -2,9 +2,9 @@
 
     python tests/benchmarks/overhead.py [--cells 100] [--json]
 
-Empty cells (a network of one weight, one event a class, one epoch) through `ray_tune` after start-up, beside Ray Tune alone
-running functions that do nothing; epoch rows a second into the store, beside one plain Parquet file of the same rows; the
-seconds of `import raresearch` beside `import numpy`.
+Empty cells (a network of one weight, few events, one epoch) through `ray_tune` after start-up, packed and one a trial, beside
+Ray Tune alone running functions that do nothing; epoch rows a second into the store, beside one plain Parquet file of the same
+rows; the seconds of `import raresearch` beside `import numpy`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import raresearch as rs
-from raresearch.api.run import Progress
 from raresearch.store.records import CellRecord
 from raresearch.store.store import Store
 from raresearch.types import Cell, Outcome
@@ -32,31 +31,36 @@ STUDY = """
 study: empty
 experiment: toy
 seed: 1
-fixed: {{data.events: 60, train.epochs: 1, train.batch_size: 64, model.hidden: [1]}}
+fixed: {{data.events: 60, train.epochs: 1, train.batch_size: 64, model.hidden: [1], train.pack: {pack}}}
 space: {{train.learning_rate: {{choice: [0.001]}}}}
 repeats: {repeats}
 split: {{train: 0.4, validation: 0.4, test: 0.2}}
 objective: roc_auc
 execution: {{backend: ray_tune, workers: 2}}
-{extra}
 """
 
 
-def empty_cells(count: int, extra: str) -> dict[str, float]:
-    """Milliseconds a cell between the first and the last landing, which leaves the start of Ray and of the workers out."""
-    stamps: list[tuple[float, int]] = []
+def empty_cells(count: int, pack: str) -> dict[str, float]:
+    """Milliseconds a cell: the seconds of a study of five times ``count`` cells less those of one of ``count``, so that the start of
+    Ray, of the workers and the end of the study are left out. ``pack``: "auto", or "off" for one cell a trial."""
+    _study_seconds(2, pack)  # the first study of a machine pays for cold files
+    few, many = (_study_seconds(n, pack) for n in (count, 5 * count))
+    return {
+        "milliseconds_per_cell": 1e3 * (many - few) / (4 * count),
+        "milliseconds_per_cell_with_start": 1e3 * many / (5 * count),
+        "cells": 5 * count,
+    }
+
+
+def _study_seconds(count: int, pack: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.yaml"
-        path.write_text(STUDY.format(repeats=count, extra=extra))
-        progress = Progress(changed=lambda c: stamps.append((time.perf_counter(), c.done + c.failed)))
+        path.write_text(STUDY.format(repeats=count, pack=pack))
         started = time.perf_counter()
-        study = rs.run(path, out=Path(folder) / "run", progress=progress)
+        study = rs.run(path, out=Path(folder) / "run")
         wall = time.perf_counter() - started
         assert study.done() == count, study.failed()
-    # the first few cells pay for two workers' imports
-    first = next((t, n) for t, n in stamps if n >= min(4, count // 2))
-    last = stamps[-1]
-    return {"milliseconds_per_cell": 1e3 * (last[0] - first[0]) / max(1, last[1] - first[1]), "wall_seconds": wall}
+    return wall
 
 
 def tune_alone(count: int) -> float:
@@ -133,11 +137,13 @@ def main() -> None:
         "import_raresearch_seconds": import_seconds("raresearch"),
         "import_numpy_seconds": import_seconds("numpy"),
         "epoch_rows": epoch_rows(),
-        "empty_cells": empty_cells(arguments.cells, ""),
+        "empty_cells_in_packs": empty_cells(arguments.cells, "auto"),
+        "empty_cells_one_a_trial": empty_cells(arguments.cells // 5, "off"),
         "ray_tune_alone_milliseconds_per_trial": tune_alone(arguments.cells),
     }
-    ours = result["empty_cells"]["milliseconds_per_cell"]
-    result["empty_cells"]["ratio_to_ray_tune_alone"] = ours / result["ray_tune_alone_milliseconds_per_trial"]
+    for kind in ("empty_cells_in_packs", "empty_cells_one_a_trial"):
+        ours = result[kind]["milliseconds_per_cell"]
+        result[kind]["ratio_to_ray_tune_alone"] = ours / result["ray_tune_alone_milliseconds_per_trial"]
     print(json.dumps(result, indent=None if arguments.json else 2))
 
 
