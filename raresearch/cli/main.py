@@ -23,6 +23,7 @@ class _Lazy(click.Group):
         "check": "check",
         "list": "names",
         "status": "status",
+        "watch": "watch",
         "select": "choose",
         "compare": "compare",
         "unseal": "choose",
