@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ import numpy as np
 
 from raresearch.api.parts import Parts, build_parts, configs_planned, known_points
 from raresearch.api.run import Datasets
-from raresearch.errors import CellFailure
+from raresearch.errors import CellFailure, StoreError
 from raresearch.experiment import parameters
 from raresearch.planner import fill, plan_packs
 from raresearch.spec import StudySpec, load
+from raresearch.store.store import Store
 from raresearch.study import make_cells
 from raresearch.training.arrays import fold_data
 from raresearch.training.policy import Keep
-from raresearch.types import Cell, Config, named_stream
+from raresearch.types import Cell, Config, config_id, named_stream
 
 TIMED_EPOCHS = 2  # the first epoch of a process pays for imports and caches, so the second is the one that counts
 TIMED_CELLS = 32  # of a pack: more members take the same time each
@@ -31,8 +32,10 @@ TIMED_CONFIGS = 24  # more configs than this are sampled evenly: a plan must not
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; all are upper bounds, since
-    early stopping ends most trainings sooner. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
+    """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; they are upper bounds, since
+    early stopping ends most trainings sooner, unless ``stops_known`` > 0: of that many configs a pilot study told the mean
+    epoch where trainings end, the others are taken to end where these do on average, and ``hours_error`` is the standard
+    error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
     the networks of some timed configs cannot be packed. ``later``: the plans of the stages after the first.
     """
@@ -53,6 +56,8 @@ class Plan:
     seconds_per_cell: float | None = None
     cells_per_hour: float | None = None
     hours: float | None = None
+    hours_error: float | None = None
+    stops_known: int = 0
     timed_configs: int = 0
     alone: tuple[str, ...] = ()
     later: tuple[Plan, ...] = ()
@@ -67,19 +72,34 @@ def check(
     scale: str | None = None,
     sets: Sequence[str] = (),
     timed: bool = True,
+    like: Path | str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
     """Validate the study in ``path`` and plan it; with ``timed`` simulate its events and time one epoch of its networks.
 
-    Raises what `run` would raise for wrong input, before anything is written.
+    ``like``: the folder of a pilot, the same study with fewer repeats, whose trainings say when those of this one will stop.
+    Raises what `run` would raise for wrong input, before anything is written, and `StoreError` for a pilot of other configs.
     """
     spec = load(Path(path), scale=scale, sets=sets)
     parts = build_parts(spec)
+    stops = {} if like is None else stop_epochs(Path(like))
     if spec.stages:
         stages = [_staged(spec, number, parts) for number in range(len(spec.stages))]
-        plans = [_planned(stage, build_parts(stage), timed, progress) for stage in stages]
+        plans = [
+            _planned(stage, build_parts(stage), timed, progress, stops if not number else {})
+            for number, stage in enumerate(stages)
+        ]
         return replace(plans[0], later=tuple(plans[1:]))
-    return _planned(spec, parts, timed, progress)
+    return _planned(spec, parts, timed, progress, stops)
+
+
+def stop_epochs(folder: Path) -> dict[str, list[int]]:
+    """Config id → epochs that each of its done trainings in the study in ``folder`` took."""
+    found: dict[str, list[int]] = {}
+    for row in Store.open(folder).cells().to_pylist():
+        if row["state"] == "done":
+            found.setdefault(row["config"], []).append(int(row["stop_epoch"]))
+    return found
 
 
 def _staged(spec: StudySpec, number: int, parts: Parts) -> StudySpec:
@@ -88,11 +108,16 @@ def _staged(spec: StudySpec, number: int, parts: Parts) -> StudySpec:
     return spec.stage(number, [spec.space.sample(rng) for _ in range(spec.stages[number].best)] if number else ())
 
 
-def _planned(spec: StudySpec, parts: Parts, timed: bool, progress: Callable[[int, int], None]) -> Plan:
+def _planned(
+    spec: StudySpec, parts: Parts, timed: bool, progress: Callable[[int, int], None], stops: Mapping[str, Sequence[int]]
+) -> Plan:
     points = known_points(spec)
     configs = [spec.config(p, parts.experiment) for p in points] or [_any_config(spec, parts)]
+    if stops and not any(config_id(c) in stops for c in configs):
+        rule = "the pilot has no training of any config of this study"
+        raise StoreError("--like", rule, "run this file, at this scale, with --set repeats=1 first, and give its folder")
     plan = _untimed(spec, parts, configs, configs_planned(spec))
-    return _timed(plan, spec, parts, configs, progress) if timed else plan
+    return _timed(plan, spec, parts, configs, progress, stops) if timed else plan
 
 
 def _any_config(spec: StudySpec, parts: Parts) -> Config:
@@ -145,7 +170,10 @@ def _disk(spec: StudySpec, cells: int, events: int, epochs: int) -> int:
     return math.ceil(cells * kept * scored * 4)  # float32
 
 
-def _timed(plan: Plan, spec: StudySpec, parts: Parts, configs: Sequence[Config], progress: Callable[[int, int], None]) -> Plan:
+def _timed(
+    plan: Plan, spec: StudySpec, parts: Parts, configs: Sequence[Config], progress: Callable[[int, int], None],
+    stops: Mapping[str, Sequence[int]],
+) -> Plan:  # fmt: skip
     step = max(1, math.ceil(len(configs) / TIMED_CONFIGS))
     chosen = configs[::step]
     with tempfile.TemporaryDirectory(prefix="raresearch-check-") as folder:
@@ -153,16 +181,35 @@ def _timed(plan: Plan, spec: StudySpec, parts: Parts, configs: Sequence[Config],
         alone: list[str] = []
         per_epoch = [_seconds_per_epoch(spec, parts, datasets, config, alone) for config in chosen]
     mean_epoch = sum(per_epoch) / len(per_epoch)
-    per_cell = sum(s * int(str(c["train.epochs"])) for s, c in zip(per_epoch, chosen, strict=True)) / len(chosen)
+    lasting = [lasts(config, stops) for config in chosen]
+    per_cell = sum(s * epochs for s, (epochs, _) in zip(per_epoch, lasting, strict=True)) / len(chosen)
+    error = math.sqrt(sum((s * e) ** 2 for s, (_, e) in zip(per_epoch, lasting, strict=True))) / len(chosen)
+    in_hours = None if plan.cells is None else plan.cells / plan.workers / 3600
     timings = {
         "seconds_per_epoch": mean_epoch,
         "seconds_per_cell": per_cell,
         "cells_per_hour": 3600 * plan.workers / per_cell,
-        "hours": None if plan.cells is None else plan.cells * per_cell / plan.workers / 3600,
+        "hours": None if in_hours is None else per_cell * in_hours,
+        "hours_error": error * in_hours if stops and in_hours is not None else None,
+        "stops_known": sum(config_id(c) in stops for c in configs),
         "timed_configs": len(chosen),
         "alone": tuple(sorted(set(alone))),
     }
     return replace(plan, **timings)  # type: ignore[arg-type]
+
+
+def lasts(config: Config, stops: Mapping[str, Sequence[int]]) -> tuple[float, float]:
+    """(epochs that a training of ``config`` takes, standard error): its own in the pilot, or those of all others there; without
+    a pilot all that it may take."""
+    if not stops:
+        return float(str(config["train.epochs"])), 0.0
+    each = np.concatenate([np.asarray(v, dtype=np.float64) for v in stops.values()])
+    mine = np.asarray(stops.get(config_id(config), each), dtype=np.float64)
+    # A config's few trainings scatter as trainings of all configs do about their own config's mean.
+    within = [np.asarray(v) - np.mean(v) for v in stops.values() if len(v) > 1]
+    freedom = sum(len(v) - 1 for v in within)
+    spread = math.sqrt(sum(float(v @ v) for v in within) / freedom) if freedom else float(each.std())
+    return float(mine.mean()), spread / math.sqrt(len(mine))
 
 
 def _seconds_per_epoch(spec: StudySpec, parts: Parts, datasets: Datasets, config: Config, alone: list[str]) -> float:

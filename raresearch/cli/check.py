@@ -17,16 +17,26 @@ from raresearch.cli.show import console
 @click.option("--scale", help="An overlay of the YAML's `scale:` section, such as demo or paper.")
 @click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value, as in `run`.")
 @click.option("--no-time", is_flag=True, help="Answer at once: simulate and time nothing.")
+@click.option(
+    "--like", type=click.Path(path_type=Path), help="Folder of the same study with fewer repeats: when trainings stop."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
-def check_command(study: Path, scale: str | None, sets: tuple[str, ...], no_time: bool, as_json: bool, debug: bool) -> None:
+def check_command(
+    study: Path, scale: str | None, sets: tuple[str, ...], no_time: bool, like: Path | None, as_json: bool, debug: bool
+) -> None:
     """Check STUDY (a YAML file) and print its plan: cells, packs, events, disk, hours. Writes nothing.
 
     \b
     raresearch check search_spaces/pandax2_mlp.yaml --scale demo
+
+    \b
+    Trainings that stop early make the hours an upper bound; a pilot of one repeat tells when they do:
+      raresearch run STUDY --set repeats=1 --out pilot
+      raresearch check STUDY --like pilot
     """
     with live_line() as progress:
-        plan = check(study, scale=scale, sets=sets, timed=not no_time, progress=progress.preparing)
+        plan = check(study, scale=scale, sets=sets, timed=not no_time, like=like, progress=progress.preparing)
     if as_json:
         click.echo(json.dumps(plan.to_json()))
         return
@@ -47,13 +57,18 @@ def _lines(plan: Plan) -> list[str]:
     ]
     lines += [f"some networks train alone: {reason}" for reason in plan.alone]
     if plan.hours is not None and plan.seconds_per_cell is not None:
+        bound = "at most" if plan.hours_error is None else "about"
+        error = "" if plan.hours_error is None else f" ± {_duration(plan.hours_error)}"
         lines.append(
-            f"time: at most {plan.seconds_per_cell:.1f} s a cell, {_duration(plan.hours)} on {plan.workers} worker(s) here"
+            f"time: {bound} {plan.seconds_per_cell:.1f} s a cell, {_duration(plan.hours)}{error} on {plan.workers} worker(s) here"
             + (f" ({plan.cells_per_hour:,.0f} cells an hour)" if plan.cells_per_hour else "")
         )
-        lines.append(
-            f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; early stops end sooner)"
+        stops = (
+            f"stops as in the pilot, which has {plan.stops_known} of the configs"
+            if plan.stops_known
+            else "early stops end sooner"
         )
+        lines.append(f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; {stops})")
     return lines
 
 

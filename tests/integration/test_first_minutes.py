@@ -90,6 +90,20 @@ def test_check_plans_without_writing(mine):
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_pilot_tells_check_when_trainings_stop(mine):
+    folder, _ = mine
+    line = ("check", "mine.yaml", "--scale", "quick", "--set", "repeats=300", "--like", "run")
+    plan = json.loads(raresearch(*line, "--json", cwd=folder))
+    assert plan["stops_known"] == 3
+    # No training of the pilot stopped before its third and last epoch (the rest is in test_check_pilot.py).
+    assert plan["seconds_per_cell"] / plan["seconds_per_epoch"] == pytest.approx(3)
+    assert plan["hours"] == pytest.approx(900 * plan["seconds_per_cell"] / plan["workers"] / 3600)
+    assert plan["hours_error"] == 0
+    # Other epochs are other configs: the pilot's stops say nothing of these.
+    with pytest.raises(AssertionError, match="--set repeats=1 first"):
+        raresearch("check", "mine.yaml", "--like", "run", cwd=folder)
+
+
 def test_list_names_what_exists(tmp_path):
     found = json.loads(raresearch("list", "--json", cwd=tmp_path))
     assert {"pandax2", "toy"} <= set(found["experiments"])
