@@ -63,6 +63,7 @@ class Datasets:
     progress: Callable[[int, int], None]
     loaded: dict[str, Loaded] = field(default_factory=dict)
     _of_config: dict[str, str] = field(default_factory=dict)
+    _store: Store | None = None
 
     def fingerprint(self, config: Config) -> str:
         """Fingerprint of the data that ``config`` asks for; prepares it if it is new."""
@@ -74,16 +75,22 @@ class Datasets:
             dataset = prepare(plan, self.root, engine=self.engine, progress=self.progress)  # type: ignore[arg-type]
             self.loaded[dataset.fingerprint] = load_events(dataset)
             self._of_config[names] = dataset.fingerprint
+            if self._store is not None:  # a search that varies the data: its scores are read while it goes on
+                self._keep(self._store, self.loaded[dataset.fingerprint])
         return self._of_config[names]
 
     def keep_events(self, store: Store) -> None:
-        """Write the event lists that scores are ordered by."""
+        """Write the event lists that scores are ordered by: of all data there is now, and of what will be prepared later."""
+        self._store = store
         for loaded in self.loaded.values():
-            for fold in range(self.spec.folds):
-                _, validation = fold_events(loaded, fold, self.spec.folds, self.spec.seed)
-                store.put_events(validation_name(loaded.fingerprint, fold, self.spec.folds), events_table(validation))
-            if len(loaded.test.event_id):
-                store.put_events(f"{loaded.fingerprint}-test", events_table(loaded.test))
+            self._keep(store, loaded)
+
+    def _keep(self, store: Store, loaded: Loaded) -> None:
+        for fold in range(self.spec.folds):
+            _, validation = fold_events(loaded, fold, self.spec.folds, self.spec.seed)
+            store.put_events(validation_name(loaded.fingerprint, fold, self.spec.folds), events_table(validation))
+        if len(loaded.test.event_id):
+            store.put_events(f"{loaded.fingerprint}-test", events_table(loaded.test))
 
 
 def events_table(events: Events) -> pa.Table:

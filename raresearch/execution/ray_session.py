@@ -39,7 +39,8 @@ def ray_session(address: str | None, workers: int | None) -> Iterator[int]:
     own = address is None
     try:
         ray.init(
-            address=address,
+            # Left out, Ray would join whatever cluster was last started on this machine, somebody else's too.
+            address=address or "local",
             num_cpus=workers if own else None,
             include_dashboard=False if own else None,
             log_to_driver=False,
