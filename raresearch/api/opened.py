@@ -28,6 +28,7 @@ from raresearch.statistics.comparison import Comparison
 from raresearch.store.files import write_atomic
 from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
+from raresearch.store.life import under_way
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
 from raresearch.types import Config, EpochTable, Estimate
@@ -133,6 +134,7 @@ class OpenStudy:
         left = self.store.verdicts()
         skipped = sum(each - int(verdict["rounds"]) for verdict in left.values())
         seconds = float(sum(cells["seconds"].to_pylist()))
+        begun, troubles = under_way(self.folder, cells["cell"].to_pylist())
         with only_driver(self.folder / "driver.lock") as free:
             driver = not free
         return {
@@ -142,6 +144,9 @@ class OpenStudy:
             "racing": {"left": len(left), "cells_saved": skipped} if self.spec.racing else None,
             "done": self.done(),
             "failed": len(self.failed()),
+            **{state: list(begun.values()).count(state) for state in ("running", "preempted", "lost")},
+            "retries": troubles.get("retries", 0),
+            "troubles": troubles.get("recent", []),
             "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
             "driver": driver,
             "seconds": seconds,

@@ -23,6 +23,7 @@ from raresearch.ensembles.evaluation import cell_values, config_score
 from raresearch.ensembles.retention import KeptByRule
 from raresearch.errors import Interrupted, StoreError
 from raresearch.execution.base import Executor
+from raresearch.execution.limits import Limits
 from raresearch.execution.local import LocalExecutor
 from raresearch.execution.worker import DataHandles, WorkContext
 from raresearch.searchers.build import Scored, build_searcher
@@ -227,6 +228,7 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
         on_change=progress.changed,
         retry_failed=retry_failed,
         total_configs=configs_planned(spec),
+        on_trouble=progress.note,
     )
 
 
@@ -251,14 +253,26 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
     everything = spec.keep.scores == "all"
     keep = Keep(scores=None if everything else rules[spec.keep.scores], weights=rules[spec.keep.weights], all_scores=everything)
     return WorkContext(
-        folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep, workers=workers, gpus=spec.execution.gpus
+        folder.resolve(),
+        parts.experiment,
+        data,
+        spec.seed,
+        spec.folds,
+        keep,
+        workers=workers,
+        gpus=spec.execution.gpus,
+        limits=Limits(spec.execution.cell_seconds, spec.execution.worker_memory),
     )
 
 
 def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> OpenStudy:
     study.start()
     with _watched(study):
-        executor.run(study)
+        try:
+            executor.run(study)
+        except Interrupted:
+            study.stopped()
+            raise
     study.store.index()
     opened = OpenStudy(study.store)
     if why := keep_read_outs(opened):

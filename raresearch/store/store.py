@@ -14,14 +14,14 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
-from raresearch.store.files import landing_folder, make_folder, refusals, write_atomic
+from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
 from raresearch.store.index import Known, indexed, landed, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
 FEW = 64  # landings that are read one by one
-OURS = {"cells", "events", "datasets", "race", "index", ".tmp", "driver.lock", "leases.lock"}
+OURS = {"cells", "events", "datasets", "race", "life", "index", ".tmp", "driver.lock", "leases.lock"}
 
 
 class Store:
@@ -87,9 +87,14 @@ class Store:
     # -- writing
 
     def land(self, records: Sequence[CellRecord]) -> None:
-        """Make ``records`` part of the store by one rename: all of them or none."""
-        if not records:
-            return
+        """Make ``records`` part of the store by one rename: all of them or none.
+
+        A passing trouble of the disk is tried again; raises `WriteFailed` where it stays, and for a full disk.
+        """
+        if records:
+            persistently(lambda: self._land_once(records))
+
+    def _land_once(self, records: Sequence[CellRecord]) -> None:
         name = digest(sorted([r.cell.key, r.outcome.state] for r in records), 24)
         with landing_folder(self.root / "cells" / name, self.root / ".tmp") as folder:
             pq.write_table(cells_table(records), folder / "cells.parquet")
