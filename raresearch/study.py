@@ -249,23 +249,25 @@ class Study:
             self._crashes[cell.key] = self._crashes.get(cell.key, 0) + 1
         attempt = max((self._crashes[c.key] for c in left), default=0)
         hopeless = [c for c in left if self._crashes[c.key] > self.spec.execution.retries]
-        self._tell_trouble(reason, left, attempt, len(hopeless))
+        self._tell_trouble(reason, left, attempt, len(hopeless), spoken=refused is None)
         if hopeless and refused is not None:
             raise refused  # the cells are well: they wait for a store that takes them
         failed = [Outcome(c.key, "failed", error=f"{reason}, {self._crashes[c.key]} times") for c in hopeless]
         self.store.land([CellRecord(c, o) for c, o in zip(hopeless, failed, strict=True)])
-        self._try_later([c for c in left if c not in hopeless], attempt)
+        self._try_later([c for c in left if c not in hopeless], attempt, deadly=refused is None)
         self._settle([*(there[c.key] for c in pack.cells if c.key in there), *failed], pack)
 
-    def _try_later(self, cells: Sequence[Cell], attempt: int) -> None:
-        """Wait longer with each attempt; after the second one each cell goes alone, so that a deadly one takes no others along."""
+    def _try_later(self, cells: Sequence[Cell], attempt: int, deadly: bool) -> None:
+        """Wait longer with each attempt; after two lost workers each cell goes alone: a deadly one takes no others along."""
         ready = time.monotonic() + min(LONGEST, BACK_OFF * 2 ** (attempt - 1)) if cells else 0.0
-        packs = self._plan(cells) if attempt < 2 else [Pack((c,), "alone, after two lost workers") for c in cells]
+        packs = self._plan(cells) if attempt < 2 or not deadly else [Pack((c,), "alone, after two lost workers") for c in cells]
         self._later += [(ready, pack) for pack in packs]
 
-    def _tell_trouble(self, reason: str, cells: Sequence[Cell], attempt: int, hopeless: int) -> None:
+    def _tell_trouble(self, reason: str, cells: Sequence[Cell], attempt: int, hopeless: int, spoken: bool) -> None:
+        """Note it for `status`; say lost workers aloud too. (A disk that stays full is said once, by the error at the end.)"""
         if cells and self._troubles is not None:
             self._troubles.add(reason, [c.key for c in cells], attempt, hopeless)
+        if cells and spoken:
             end = f", {hopeless} given up" if hopeless else ""
             self.on_trouble(f"{reason}: {len(cells) - hopeless} cells again, attempt {attempt + 1}{end}")
 

@@ -10,8 +10,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from raresearch.errors import StoreError, WriteFailed
+
+T = TypeVar("T")
 
 #: what a file server says that is restarted or overloaded; a local disk says EIO when it is dying
 PASSING = {
@@ -57,7 +60,7 @@ def make_folder(path: Path) -> Path:
         return path
 
 
-def persistently(act: Callable[[], None]) -> None:
+def persistently(act: Callable[[], T]) -> T:
     """Call ``act``, again after a short wait where a passing trouble stopped it; raises `WriteFailed` after the last try.
 
     A full disk is not waited for here: it does not pass in a second.
@@ -70,6 +73,7 @@ def persistently(act: Callable[[], None]) -> None:
             if attempt == TRIES - 1 or not isinstance(cause, OSError) or cause.errno not in PASSING:
                 raise
             time.sleep(FIRST_WAIT * 2**attempt)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
