@@ -21,7 +21,7 @@ LAYERS = [
     ["statistics"],
     ["planner", "racing"],
     ["execution", "study"],
-    ["report", "deploy"],
+    ["report", "deploy", "jobs"],
     ["api"],
     ["cli"],
 ]
