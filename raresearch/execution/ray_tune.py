@@ -7,6 +7,7 @@ the worker straight into the store. So a trial is a pack, its config is the pack
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -174,6 +175,8 @@ class RayTuneExecutor:
     def run(self, source: Source) -> None:
         """Run ``source`` dry through Tune; Ctrl-C raises `Interrupted` after Tune has ended its trials."""
         searcher = _PackSearcher(source)
+        # Tune reports every lost trial as an error at the end, though its cells have long been trained again.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, context=self.context), {"cpu": self.cpus, "gpu": self.gpus}
         )

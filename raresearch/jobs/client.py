@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import shlex
@@ -53,6 +54,7 @@ class Jobs:
     def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
         """Raises `UserError` where nobody answers, or the token is missing or wrong."""
         use_token()
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # it tells every upload and every closed connection
         from ray.job_submission import JobSubmissionClient
 
         self.address = address
@@ -133,7 +135,7 @@ class Jobs:
 
 def _job(info: Any) -> Job:
     metadata = info.metadata or {}
-    message = " ".join((info.message or "").split())
+    message = " ".join((info.message or "").partition("last available logs")[0].split()).rstrip(", ")
     return Job(
         name=str(info.submission_id),
         state=str(getattr(info.status, "value", info.status)),

@@ -26,10 +26,17 @@ class Sent(Toy):
             time.sleep(0.03)
         return super().forward(model, inputs, config)
 
+    def schema(self):
+        self.look("driver")
+        return super().schema()
+
     def loss(self, output, batch, config):
-        with open(os.environ["SEEN"], "w") as file:
-            file.write(repr(sorted(os.environ)) + repr(sorted(os.listdir("."))))
+        self.look("worker")
         return super().loss(output, batch, config)
+
+    def look(self, who):
+        with open(os.environ["SEEN"] + who, "w") as file:
+            file.write(repr(sorted(os.environ)) + repr(sorted(os.listdir("."))))
 """
 STUDY = """
 study: sent
@@ -72,7 +79,17 @@ def head(folder):
     port = free_port()
     own = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "PATH": f"{BIN}:{os.environ['PATH']}"}
     own |= {"SEEN": str(folder / "seen"), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
-    line = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}", "--node-ip-address=127.0.0.1"]
+    line = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        f"--port={free_port()}",
+        "--node-ip-address=127.0.0.1",
+    ]
     line += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={folder / 'ray'}"]
     line += [f"--object-store-memory={80 * 2**20}", f"--dashboard-agent-listen-port={free_port()}"]
     with (folder / "head").open("w") as output:
@@ -111,11 +128,13 @@ def test_a_study_is_submitted_followed_and_reported_and_carries_no_secret(folder
     assert "12/12 cells" in out.stdout
     assert "succeeded" in out.stderr
     assert (folder / "run" / "report" / "index.html").is_file()
-    seen = (folder / "seen").read_text()
-    assert "CLOUD_SECRET_KEY" not in seen
-    for name in (".git", "runs", "events.root", ".env", "key.pem"):
-        assert repr(name) not in seen
-    assert "'sent.py', 'sent.yaml'" in seen
+    for who in ("driver", "worker"):
+        seen = (folder / f"seen{who}").read_text()
+        assert "CLOUD_SECRET_KEY" not in seen
+        assert "'OMP_NUM_THREADS'" in seen
+        for name in (".git", "runs", "events.root", ".env", "key.pem"):
+            assert repr(name) not in seen
+    assert "'sent.py', 'sent.yaml'" in (folder / "seendriver").read_text()
     jobs = json.loads(raresearch("jobs", "--json", "--address", address, env=env).stdout)
     assert [(j["state"], j["folder"]) for j in jobs] == [("SUCCEEDED", str(folder / "run"))]
 
