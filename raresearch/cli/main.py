@@ -36,6 +36,7 @@ class _Lazy(click.Group):
         "init": "start",
         "simulate": "events",
         "ingest": "events",
+        "doctor": "doctor",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -150,7 +150,7 @@ def test_without_the_token_or_with_another_one_nothing_is_submitted(folder, head
 
 
 @pytest.mark.slow
-def test_a_job_that_was_stopped_half_way_goes_on_under_a_new_name(folder, head):
+def test_a_job_that_was_stopped_half_way_goes_on_under_a_new_name(folder, head, monkeypatch):
     address, env = head
     submit = ["submit", folder / "study" / "sent.yaml", "--out", folder / "halves", "--address", address]
     name = raresearch(*submit, "--no-follow", env=env).stdout.split()[1]
@@ -166,5 +166,6 @@ def test_a_job_that_was_stopped_half_way_goes_on_under_a_new_name(folder, head):
     again = raresearch(*submit, env=env).stdout
     assert name not in again
     assert f"{before} from before" in again
+    monkeypatch.setenv("SEEN", str(folder / "seen"))
     calm = rs.run(folder / "study" / "sent.yaml", out=folder / "calm", sets=["execution.backend=local"])
     assert without_times(folder / "halves") == without_times(calm.folder)

@@ -22,6 +22,7 @@ LAYERS = [
     ["planner", "racing"],
     ["execution", "study"],
     ["report", "deploy", "jobs"],
+    ["doctor"],
     ["api"],
     ["cli"],
 ]
