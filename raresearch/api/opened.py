@@ -30,6 +30,7 @@ from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
 from raresearch.store.life import under_way
 from raresearch.store.records import parse_config
+from raresearch.store.remote import local
 from raresearch.store.store import Store
 from raresearch.types import Config, EpochTable, Estimate
 
@@ -41,7 +42,7 @@ UNSEALED = "unsealed.json"
 
 def open_study(folder: Path | str) -> OpenStudy:
     """The study in ``folder``; `StoreError` where there is none."""
-    store = Store.open(folder)
+    store = Store.open(local(folder))
     store.index()
     return OpenStudy(store)
 
@@ -288,6 +289,7 @@ class OpenStudy:
         if choice.hash == self.select().hash:
             keep_read_outs(self, opened)
             write_atomic(self.folder / UNSEALED, lambda p: _write_json(p, asdict(table)))
+            self.store.elsewhere.push(self.folder / UNSEALED)
         return self._table(choice, table)
 
     def _unsealed(self) -> UnsealedTable | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from raresearch.jobs.client import DEFAULT_ADDRESS, Job, Jobs
+from raresearch.store.remote import local
 
 _address = click.option(
     "--address", default=DEFAULT_ADDRESS, show_default=True, envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard."
@@ -55,8 +56,8 @@ def submit_command(
 @_debug
 def watch_command(target: str, address: str, debug: bool) -> int:
     """Follow a study until it ends: TARGET is a run folder, or the name of a job, whose output is printed."""
-    if Path(target).is_dir():
-        return _watch_folder(Path(target))
+    if "://" in target or Path(target).is_dir():
+        return _watch_folder(local(target))
     return _follow(Jobs(address), target)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from raresearch.api.opened import open_study
+from raresearch.cli.place import PLACE
 from raresearch.cli.show import console
 
 
 @click.command("status")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def status_command(folder: Path, as_json: bool, debug: bool) -> None:

@@ -26,6 +26,7 @@ from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
 from raresearch.execution.worker import WorkContext, run_pack
+from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
 from raresearch.types import Cell, Outcome, Pack, freeze
 
@@ -44,6 +45,8 @@ class ObjectStoreData:
     def load(self, fingerprint: str) -> Loaded:
         if fingerprint not in self._loaded:
             reference = self.references.get(fingerprint)
+            if reference is None and not (self.root / fingerprint).exists():
+                elsewhere(self.root.parent).pull_datasets()
             self._loaded[fingerprint] = ray.get(reference) if reference else load(Dataset.open(self.root / fingerprint))
         return self._loaded[fingerprint]
 

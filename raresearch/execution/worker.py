@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -11,9 +10,9 @@ from typing import Protocol, TypeAlias
 from raresearch.execution.limits import LimitExceeded, Limits, watched
 from raresearch.experiment import Experiment
 from raresearch.planner import shorter_budgets
-from raresearch.store.lease import lease
 from raresearch.store.life import at_work, worker_name
 from raresearch.store.records import CellRecord
+from raresearch.store.remote import mirror
 from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
@@ -43,6 +42,7 @@ class WorkContext:
     keep: Keep
     workers: int = 1
     gpus: float = 0
+    remote: str = ""  # the URI of what ``store`` mirrors, on every node for itself
     limits: Limits = field(default_factory=Limits)
 
 
@@ -52,23 +52,17 @@ def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[s
     ``kill`` ends this process where a training exceeds its limits and does not react. Raises `WriteFailed` where the store
     did not take a result, `UserError` where the input is wrong.
     """
-    store = Store(context.store)
-    with ExitStack() as leases:
-        # In the order of keys: two workers that want each other's cells would wait for ever otherwise.
-        mine = {c.key: _lease(leases, context, store, c) for c in sorted(pack.cells, key=lambda c: c.key)}
+    root = mirror(context.remote) if context.remote else context.store
+    store = Store(root)
+    with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
         landing = _Landing(store, digest([c.key for c in pack.cells], 12))
         todo = [c for c in pack.cells if mine[c.key]]
         if todo:
-            with at_work(context.store, [c.key for c in todo]):
+            with at_work(root, [c.key for c in todo]):
                 _train_within(context, todo, landing, report, kill)
     missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
     there = store.outcomes() if missing else {}
     return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
-
-
-def _lease(leases: ExitStack, context: WorkContext, store: Store, cell: Cell) -> bool:
-    """Hold the cell's lease; False where it has landed meanwhile."""
-    return leases.enter_context(lease(context.store / "leases.lock", cell.key, lambda: store.landed(cell.key)))
 
 
 @dataclass

@@ -70,7 +70,8 @@ def persistently(act: Callable[[], T]) -> T:
             return act()
         except WriteFailed as error:
             cause = error.__cause__
-            if attempt == TRIES - 1 or not isinstance(cause, OSError) or cause.errno not in PASSING:
+            full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            if attempt == TRIES - 1 or full:
                 raise
             time.sleep(FIRST_WAIT * 2**attempt)
     raise AssertionError("unreachable: the last try returns or raises")

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from raresearch.store.lease import held
+from raresearch.store.remote import elsewhere
 
 Under: TypeAlias = Literal["running", "lost", "preempted"]
 RECENT = 50  # troubles that are kept with their reasons
@@ -57,8 +57,9 @@ class Troubles:
         before = _read(root / "life" / "driver.json")
         kept = {name: before[name] for name in ("retries", "gave_up", "recent") if name in before}
         troubles = cls(root, **kept)
+        there = elsewhere(root)
         for path in (root / "life").glob("*.json"):  # of workers that are gone: what they held is planned anew
-            if path.name != "driver.json" and not any(held(root / "leases.lock", key) for key in _read(path).get("cells", [])):
+            if path.name != "driver.json" and not any(there.held(key) for key in _read(path).get("cells", [])):
                 path.unlink(missing_ok=True)
         troubles.save()
         return troubles
@@ -88,7 +89,7 @@ def under_way(root: Path, landed: Iterable[str]) -> tuple[dict[str, Under], dict
     *running*: its worker holds the lease. *preempted*: the run was stopped on purpose. *lost*: the worker vanished; the next
     start, or the driver that is at work, trains it again.
     """
-    landed = set(landed)
+    landed, there = set(landed), elsewhere(root)
     driver = _read(root / "life" / "driver.json")
     states: dict[str, Under] = {key: "preempted" for key in driver.pop("preempted", []) if key not in landed}
     for path in sorted((root / "life").glob("*.json")):
@@ -96,7 +97,7 @@ def under_way(root: Path, landed: Iterable[str]) -> tuple[dict[str, Under], dict
             note = _read(path)
             for key in (k for k in note.get("cells", []) if k not in landed):
                 mine = note["worker"] == worker_name()  # asking for a lock that this process holds would drop it
-                if mine or held(root / "leases.lock", key):
+                if mine or there.held(key):
                     states[key] = "running"
                 else:
                     states.setdefault(key, "lost")

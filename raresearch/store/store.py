@@ -17,11 +17,13 @@ from raresearch.errors import StoreError
 from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
 from raresearch.store.index import Known, indexed, landed, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
+from raresearch.store.remote import FILE as REMOTE
+from raresearch.store.remote import elsewhere
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
 FEW = 64  # landings that are read one by one
-OURS = {"cells", "events", "datasets", "race", "life", "index", ".tmp", "driver.lock", "leases.lock"}
+OURS = {"cells", "events", "datasets", "race", "life", "index", ".tmp", "driver.lock", "leases.lock", REMOTE}
 
 
 class Store:
@@ -29,6 +31,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.elsewhere = elsewhere(self.root)  # does nothing where the folder is the store itself
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._done: set[str] = set()
 
@@ -62,6 +65,7 @@ class Store:
         if not path.exists():
             content = canonical({**about, "identity": identity, "format": FORMAT})
             write_atomic(path, lambda p: _write_text(p, content))
+            store.elsewhere.push(path)
         return store
 
     @classmethod
@@ -111,18 +115,22 @@ class Store:
                 from safetensors.numpy import save
 
                 (folder / "weights.safetensors").write_bytes(save({k: np.ascontiguousarray(v) for k, v in weights.items()}))
+            self.elsewhere.push_landing(folder, name)
 
     def put_events(self, name: str, table: pa.Table) -> None:
         """Keep the events that scores of ``name`` are ordered by; writing the same name again changes nothing."""
         path = self.root / "events" / f"{name}.parquet"
         if not path.exists():
             write_atomic(path, lambda p: pq.write_table(table, p))
+            self.elsewhere.push(path)
 
     def put_verdict(self, config: str, verdict: Mapping[str, Any]) -> None:
         """Keep why ``config`` has left the race: a later run does not decide it again."""
         make_folder(self.root / "race")
         content = canonical({n: v if v != math.inf else None for n, v in verdict.items()})
-        write_atomic(self.root / "race" / f"{config}.json", lambda p: _write_text(p, content))
+        path = self.root / "race" / f"{config}.json"
+        write_atomic(path, lambda p: _write_text(p, content))
+        self.elsewhere.push(path)
 
     # -- reading
 
@@ -132,6 +140,7 @@ class Store:
 
     def landings(self) -> list[Path]:
         """Folders that have landed, in the order of their names."""
+        self.elsewhere.pull()
         folder = self.root / "cells"
         return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
