@@ -122,11 +122,13 @@ class OpenStudy:
 
     def done(self) -> int:
         """Cells that are done."""
-        return sum(state == "done" for state in self.cells()["state"].to_pylist())
+        return self.cells()["state"].to_pylist().count("done")
 
     def failed(self) -> list[dict[str, Any]]:
         """Rows of the cells that failed and were not trained again since."""
-        return [row for row in self.cells().to_pylist() if row["state"] == "failed"]
+        cells = self.cells()
+        failed = [number for number, state in enumerate(cells["state"].to_pylist()) if state == "failed"]
+        return cells.take(pa.array(failed, pa.int64())).to_pylist()  # type: ignore[no-any-return]
 
     def status(self) -> dict[str, Any]:
         """Cells by state, failures with their reasons, whether a driver is at work, and the ledger."""
@@ -134,6 +136,7 @@ class OpenStudy:
         size, each = configs_planned(self.spec), self.spec.repeats * self.spec.folds
         left = self.store.verdicts()
         skipped = sum(each - int(verdict["rounds"]) for verdict in left.values())
+        failed, done = self.failed(), self.done()
         seconds = float(sum(cells["seconds"].to_pylist()))
         begun, troubles = under_way(self.folder, cells["cell"].to_pylist())
         with only_driver(self.folder / "driver.lock") as free:
@@ -143,16 +146,16 @@ class OpenStudy:
             "scale": self.spec.scale,
             "total": None if size is None else size * each - skipped,
             "racing": {"left": len(left), "cells_saved": skipped} if self.spec.racing else None,
-            "done": self.done(),
-            "failed": len(self.failed()),
+            "done": done,
+            "failed": len(failed),
             **{state: list(begun.values()).count(state) for state in ("running", "preempted", "lost")},
             "retries": troubles.get("retries", 0),
             "troubles": troubles.get("recent", []),
-            "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
+            "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in failed],
             "driver": driver,
             "seconds": seconds,
             "packs": len(set(cells["pack"].to_pylist())),
-            "cells_per_worker_hour": 3600 * self.done() / seconds if seconds else None,
+            "cells_per_worker_hour": 3600 * done / seconds if seconds else None,
             "ledger": self.ledger(),
         }
 

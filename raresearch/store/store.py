@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
 from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
-from raresearch.store.index import Known, indexed, landed, write_index
+from raresearch.store.index import Known, indexed, landed, outgrown, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
 from raresearch.store.remote import FILE as REMOTE
 from raresearch.store.remote import elsewhere
@@ -152,7 +152,8 @@ class Store:
         self._read[kind] = known = known.with_new(landings, kind)
         if kind == "cells":
             for table in known.tables[len(before.tables) :]:
-                self._done.update(table.filter(pa.compute.equal(table["state"], "done"))["cell"].to_pylist())
+                # Not by a compute function: given a Python scalar, these import pandas, which takes longer than all the rest.
+                self._done.update(_strings(table["cell"])[_strings(table["state"]) == "done"].tolist())
         return known
 
     def index(self) -> None:
@@ -160,8 +161,10 @@ class Store:
 
         A cache: it may be deleted at any time, and where it cannot be written nothing is lost.
         """
-        for kind in ("cells", "epochs"):
-            write_index(self.root, kind, self._look(kind))
+        cells = self._look("cells")
+        if outgrown(self.root, cells):  # the epochs are many, and none of them is looked at where there is nothing to add
+            for kind, known in (("cells", cells), ("epochs", self._look("epochs"))):
+                write_index(self.root, kind, known)
 
     def cells(self) -> pa.Table:
         """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
@@ -187,7 +190,7 @@ class Store:
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
         cells = self.cells() if cells is None else cells
-        done = cells.filter(pa.compute.equal(cells["state"], "done"))
+        done = cells.filter(pa.array(_strings(cells["state"]) == "done"))
         landings = _unique(done["landing"])
         if not landings:
             return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})

@@ -65,7 +65,13 @@ class Machines:
         token = folder / "token"
         token.write_text("0" * 64)
         token.chmod(0o600)
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+        # A temporary folder of its own: else every `ray.init()` on this machine would join these raylets while they last.
+        os.environ |= {
+            "RAY_TMPDIR": str(folder / "ray"),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
         self.start()
 
     def start(self) -> None:

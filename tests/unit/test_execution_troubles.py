@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import raresearch.study as study_module
-from raresearch.errors import StoreError, WriteFailed
+from raresearch.errors import StoreError, UserError, WriteFailed
 from raresearch.execution.base import Waiting
 from raresearch.execution.limits import GIB, LimitExceeded, Limits, own_memory, watched
 from raresearch.metrics.foms import RocAuc
@@ -238,3 +238,24 @@ def test_cells_that_were_out_when_the_run_was_stopped_are_preempted(study):
     study.stopped()
     states, _ = under_way(study.store.root, [done.key])
     assert states == dict.fromkeys(out - {done.key}, "preempted")
+
+
+def test_a_private_session_joins_nobody_elses_cluster(monkeypatch):
+    import ray
+
+    from raresearch.execution.ray_session import ray_session
+
+    asked = {}
+
+    def init(**options):
+        asked.update(options)
+        raise ConnectionError("enough")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match="enough"), ray_session(None, 1):
+        pass
+    assert asked["address"] == "local"  # None would mean: any cluster that runs on this machine
+    with pytest.raises(UserError, match="enough"), ray_session("10.0.0.1:6379", 1):
+        pass
+    assert (asked["address"], asked["num_cpus"]) == ("10.0.0.1:6379", None)
