@@ -6,7 +6,8 @@
     │   ├── SpaceError           an axis or a config that does not fit its space
     │   ├── PluginError          a name that resolves to nothing
     │   ├── DataError            events: missing column, empty file, NaN, one class, truncated file
-    │   ├── StoreError           a store of another study, an unwritable folder, a full disk
+    │   ├── StoreError           a store of another study, an unwritable folder
+    │   │   └── WriteFailed      a full disk, a file server that does not answer: tried again before it ends a run
     │   ├── SelectionError       a rule that asks for what the epochs do not have
     │   └── SealError            test labels asked for by something that may not see them
     ├── CellFailure              a cell's training went wrong (NaN loss, exception): a value, never the study's end
@@ -60,6 +61,10 @@ class DataError(UserError):
 
 class StoreError(UserError):
     """A run folder cannot be used as asked."""
+
+
+class WriteFailed(StoreError):
+    """The store refuses writes for now (full disk, I/O error); an executor tries again, later, before it gives up."""
 
 
 class SelectionError(UserError):

@@ -7,12 +7,14 @@ half-finished configs are finished next, and only then is anything new proposed.
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import cell_values, config_score
+from raresearch.errors import WriteFailed
 from raresearch.execution.base import Waiting
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
@@ -20,12 +22,14 @@ from raresearch.planner import ShapeOf, by_names, plan_packs
 from raresearch.racing import Race, Verdict
 from raresearch.searchers.base import Expecting, Searcher
 from raresearch.spec import StudySpec
+from raresearch.store.life import Troubles
 from raresearch.store.records import CellRecord, parse_config
 from raresearch.store.store import Store
 from raresearch.types import Cell, Config, Outcome, Pack, Value, config_id
 
 FREE = ("grid", "random", "listed")  # searchers whose proposals do not depend on scores
 AHEAD = 20_000  # cells that are planned at once
+BACK_OFF, LONGEST = 0.5, 60.0  # seconds before the second attempt, doubled for each further one, and at most
 
 
 def make_cells(spec: StudySpec, experiment: Experiment, config: Config, fingerprint: str) -> tuple[Cell, ...]:
@@ -81,9 +85,12 @@ class Study:
     total_configs: int | None = None
     workers: int = 1
     shape_of: ShapeOf = by_names
+    on_trouble: Callable[[str], None] = lambda text: None
     _queue: deque[Pack] = field(default_factory=deque)
+    _later: list[tuple[float, Pack]] = field(default_factory=list)  # (monotonic time, pack): lost ones wait for another try
+    _out: dict[str, Cell] = field(default_factory=dict)  # cells in executors' hands
+    _troubles: Troubles | None = None
     _open: dict[str, _Open] = field(default_factory=dict)
-    _running: int = 0
     _crashes: dict[str, int] = field(default_factory=dict)
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _measured: dict[str, float] = field(default_factory=dict)
@@ -99,9 +106,8 @@ class Study:
 
     def start(self) -> None:
         """Replay the store: tell the searcher what is done, queue what is half done."""
-        self._outcomes = self.store.outcomes()
-        if self.retry_failed:
-            self._outcomes = {k: o for k, o in self._outcomes.items() if o.state == "done"}
+        self._troubles = Troubles.begin(self.store.root)
+        self._outcomes = self._landed()
         known: dict[str, Config] = {}
         for row in self.store.cells().to_pylist():
             known.setdefault(row["config"], parse_config(row["values"]))
@@ -124,14 +130,27 @@ class Study:
         self._queue.extend(self._plan([c for point, cells in half_done for c in self._add(point, cells)]))
         self.on_change(self.counts())
 
+    def _landed(self) -> dict[str, Outcome]:
+        """What the store holds and is not to be trained again."""
+        landed = self.store.outcomes()
+        return {k: o for k, o in landed.items() if o.state == "done"} if self.retry_failed else landed
+
     def next_pack(self) -> Pack | Waiting | None:
         """The next pack for an executor (see `Source`)."""
+        self._take_up()
         if not self._queue:
             self._queue.extend(self._plan(self._advance() or self._propose() or self._advance()))
         if self._queue:
-            self._running += len(self._queue[0].cells)
+            self._out |= {c.key: c for c in self._queue[0].cells}
             return self._queue.popleft()
-        return Waiting() if self._running else None
+        return Waiting() if self._out or self._later else None
+
+    def _take_up(self) -> None:
+        """Queue the lost packs whose wait is over, first in line: they have waited long enough."""
+        now = time.monotonic()
+        due = [pack for when, pack in self._later if when <= now]
+        self._later = [(when, pack) for when, pack in self._later if when > now]
+        self._queue.extendleft(reversed(due))
 
     def _propose(self) -> list[Cell]:
         """Cells of what the searcher proposes next: one config that has any, or, where proposals do not wait for scores,
@@ -175,7 +194,7 @@ class Study:
         compared with all others and not with those that happen to be in.
         """
         race = self._race
-        if race is None or (self.spec.searcher.name in FREE and (self._running or not self._asked_all)):
+        if race is None or (self.spec.searcher.name in FREE and (self._out or self._later or not self._asked_all)):
             return []
         waiting = {name: entry for name, entry in self._open.items() if not self._missing(entry)}
         for name, entry in waiting.items():
@@ -214,25 +233,48 @@ class Study:
 
     def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         """A pack has landed (see `Source`)."""
-        self._running -= len(pack.cells)
+        self._returned(pack)
         self._settle(outcomes, pack)
 
-    def crashed(self, pack: Pack, reason: str) -> None:
-        """A worker died: offer the pack's unfinished cells again, ``retries`` times at most (see `Source`)."""
-        self._running -= len(pack.cells)
-        there = self.store.outcomes()  # the worker may have died after some of its cells had landed
-        settled = [there[c.key] for c in pack.cells if c.key in there]
-        again = []
-        for cell in (c for c in pack.cells if c.key not in there):
+    def _returned(self, pack: Pack) -> None:
+        for cell in pack.cells:
+            self._out.pop(cell.key, None)
+
+    def crashed(self, pack: Pack, reason: str, refused: WriteFailed | None = None) -> None:
+        """A worker died, or could not write: its unfinished cells again, later, ``retries`` times at most (see `Source`)."""
+        self._returned(pack)
+        there = self._landed()  # the worker may have died after some of its cells had landed
+        left = [c for c in pack.cells if c.key not in there]
+        for cell in left:
             self._crashes[cell.key] = self._crashes.get(cell.key, 0) + 1
-            if self._crashes[cell.key] <= self.spec.execution.retries:
-                again.append(cell)
-            else:
-                outcome = Outcome(cell.key, "failed", error=f"{reason}, {self._crashes[cell.key]} times")
-                self.store.land([CellRecord(cell, outcome)])
-                settled.append(outcome)
-        self._queue.extendleft(self._plan(again))
-        self._settle(settled, pack)
+        attempt = max((self._crashes[c.key] for c in left), default=0)
+        hopeless = [c for c in left if self._crashes[c.key] > self.spec.execution.retries]
+        self._tell_trouble(reason, left, attempt, len(hopeless), spoken=refused is None)
+        if hopeless and refused is not None:
+            raise refused  # the cells are well: they wait for a store that takes them
+        failed = [Outcome(c.key, "failed", error=f"{reason}, {self._crashes[c.key]} times") for c in hopeless]
+        self.store.land([CellRecord(c, o) for c, o in zip(hopeless, failed, strict=True)])
+        self._try_later([c for c in left if c not in hopeless], attempt, deadly=refused is None)
+        self._settle([*(there[c.key] for c in pack.cells if c.key in there), *failed], pack)
+
+    def _try_later(self, cells: Sequence[Cell], attempt: int, deadly: bool) -> None:
+        """Wait longer with each attempt; after two lost workers each cell goes alone: a deadly one takes no others along."""
+        ready = time.monotonic() + min(LONGEST, BACK_OFF * 2 ** (attempt - 1)) if cells else 0.0
+        packs = self._plan(cells) if attempt < 2 or not deadly else [Pack((c,), "alone, after two lost workers") for c in cells]
+        self._later += [(ready, pack) for pack in packs]
+
+    def _tell_trouble(self, reason: str, cells: Sequence[Cell], attempt: int, hopeless: int, spoken: bool) -> None:
+        """Note it for `status`; say lost workers aloud too. (A disk that stays full is said once, by the error at the end.)"""
+        if cells and self._troubles is not None:
+            self._troubles.add(reason, [c.key for c in cells], attempt, hopeless)
+        if cells and spoken:
+            end = f", {hopeless} given up" if hopeless else ""
+            self.on_trouble(f"{reason}: {len(cells) - hopeless} cells again, attempt {attempt + 1}{end}")
+
+    def stopped(self) -> None:
+        """The run was interrupted: note which cells were out, for `status`."""
+        if self._troubles is not None:
+            self._troubles.stopped(self._out.keys() - self.store.outcomes().keys())
 
     def _settle(self, outcomes: Sequence[Outcome], pack: Pack) -> None:
         self._outcomes.update({o.key: o for o in outcomes})
@@ -263,7 +305,7 @@ class Study:
         states = [o.state for o in (self._outcomes if outcomes is None else outcomes).values()]
         every = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
         total = None if every is None else every - self._skipped
-        return Counts(total, states.count("done"), states.count("failed"), self._reused, self._running)
+        return Counts(total, states.count("done"), states.count("failed"), self._reused, len(self._out))
 
     def failures(self) -> Mapping[str, str]:
         """Cell key → reason, for every failed cell."""

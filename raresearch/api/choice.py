@@ -200,6 +200,7 @@ class Choice:
         """
         if not reason.strip():
             raise SealError("unseal", "a reason is needed", 'for example --reason "selection frozen for the analysis note"')
+        self.store.elsewhere.pull_datasets()
         datasets = sorted({p.name for p in (self.store.root / "datasets").iterdir() if (p / "sealed").is_dir()})
         thresholds = {v.ensemble: v.estimate.threshold for v in self.estimates(self.objective)}
         cells = self.store.cells()

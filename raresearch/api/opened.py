@@ -29,7 +29,9 @@ from raresearch.statistics.comparison import Comparison
 from raresearch.store.files import write_atomic
 from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
+from raresearch.store.life import under_way, workers
 from raresearch.store.records import parse_config
+from raresearch.store.remote import local
 from raresearch.store.store import Store
 from raresearch.types import Config, EpochTable, Estimate
 
@@ -42,7 +44,7 @@ UNSEALED = "unsealed.json"
 
 def open_study(folder: Path | str) -> OpenStudy:
     """The study in ``folder``; `StoreError` where there is none."""
-    store = Store.open(folder)
+    store = Store.open(local(folder))
     store.index()
     return OpenStudy(store)
 
@@ -126,7 +128,9 @@ class OpenStudy:
 
     def failed(self) -> list[dict[str, Any]]:
         """Rows of the cells that failed and were not trained again since."""
-        return [row for row in self.cells().to_pylist() if row["state"] == "failed"]
+        cells = self.cells()
+        failed = [number for number, state in enumerate(cells["state"].to_pylist()) if state == "failed"]
+        return cells.take(pa.array(failed, pa.int64())).to_pylist()  # type: ignore[no-any-return]
 
     def status(self) -> dict[str, Any]:
         """Cells by state, failures with their reasons, whether a driver is at work, and the ledger."""
@@ -134,7 +138,9 @@ class OpenStudy:
         size, each = configs_planned(self.spec), self.spec.repeats * self.spec.folds
         left = self.store.verdicts()
         skipped = sum(each - int(verdict["rounds"]) for verdict in left.values())
+        failed, done = self.failed(), self.done()
         seconds = float(sum(cells["seconds"].to_pylist()))
+        begun, troubles = under_way(self.folder, cells["cell"].to_pylist())
         with only_driver(self.folder / "driver.lock") as free:
             driver = not free
         return {
@@ -142,13 +148,17 @@ class OpenStudy:
             "scale": self.spec.scale,
             "total": None if size is None else size * each - skipped,
             "racing": {"left": len(left), "cells_saved": skipped} if self.spec.racing else None,
-            "done": self.done(),
-            "failed": len(self.failed()),
-            "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in self.failed()],
+            "done": done,
+            "failed": len(failed),
+            **{state: list(begun.values()).count(state) for state in ("running", "preempted", "lost")},
+            "at_work": workers(self.folder, begun),
+            "retries": troubles.get("retries", 0),
+            "troubles": troubles.get("recent", []),
+            "failures": [{**_pick(r, "fold", "seed", "error"), "label": self.labels[r["config"]]} for r in failed],
             "driver": driver,
             "seconds": seconds,
             "packs": len(set(cells["pack"].to_pylist())),
-            "cells_per_worker_hour": 3600 * self.done() / seconds if seconds else None,
+            "cells_per_worker_hour": 3600 * done / seconds if seconds else None,
             "ledger": self.ledger(),
         }
 
@@ -289,6 +299,7 @@ class OpenStudy:
         if choice.hash == self.select().hash:
             keep_read_outs(self, opened)
             write_atomic(self.folder / UNSEALED, lambda p: _write_json(p, asdict(table)))
+            self.store.elsewhere.push(self.folder / UNSEALED)
         return self._table(choice, table)
 
     def _unsealed(self) -> UnsealedTable | None:

@@ -23,14 +23,15 @@ from raresearch.ensembles.evaluation import cell_values, config_score
 from raresearch.ensembles.retention import KeptByRule
 from raresearch.errors import Interrupted, StoreError
 from raresearch.execution.base import Executor
+from raresearch.execution.limits import Limits
 from raresearch.execution.local import LocalExecutor
 from raresearch.execution.worker import DataHandles, WorkContext
 from raresearch.searchers.build import Scored, build_searcher
 from raresearch.searchers.history import Observation
 from raresearch.spec import StudySpec, load
 from raresearch.store.files import make_folder
-from raresearch.store.lease import only_driver
 from raresearch.store.records import parse_config
+from raresearch.store.remote import Remote, elsewhere, local
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
 from raresearch.training.arrays import Loaded, fold_events, validation_name
@@ -72,7 +73,10 @@ class Datasets:
             split = self.spec.split
             fractions = Fractions(split.train, split.validation, split.test)
             plan = DataPlan(self.parts.experiment, config, self.spec.seed, fractions)
+            there = elsewhere(self.root.parent)
+            there.pull_datasets()
             dataset = prepare(plan, self.root, engine=self.engine, progress=self.progress)  # type: ignore[arg-type]
+            there.push_dataset(dataset.fingerprint)
             self.loaded[dataset.fingerprint] = load_events(dataset)
             self._of_config[names] = dataset.fingerprint
             if self._store is not None:  # a search that varies the data: its scores are read while it goes on
@@ -133,7 +137,7 @@ def run(
     spec = load(Path(path), scale=scale, sets=sets)
     parts = build_parts(spec)
     progress = progress or Progress()
-    folder = Path(out) if out else default_folder(spec.stage(0) if spec.stages else spec, parts)
+    folder = local(out) if out else default_folder(spec.stage(0) if spec.stages else spec, parts)
     if not spec.stages:
         return run_spec(spec, parts, folder, address, progress, retry_failed)
     return _run_stages(spec, parts, folder, address, progress, retry_failed)
@@ -144,7 +148,7 @@ def run_spec(
 ) -> OpenStudy:
     """Run one study, or one stage of one, in ``folder``; raises as `run` does."""
     Store.check(folder, identity(spec, parts))
-    with _new_folder(folder), terminate_as_interrupt(), only_driver(folder / "driver.lock") as alone:
+    with _new_folder(folder), terminate_as_interrupt(), elsewhere(folder).only_driver() as alone:
         if not alone:
             raise StoreError(str(folder), "another raresearch run works on this folder", "wait for it, or give another --out")
         if spec.execution.backend == "local":
@@ -234,6 +238,7 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
         on_change=progress.changed,
         retry_failed=retry_failed,
         total_configs=configs_planned(spec),
+        on_trouble=progress.note,
     )
 
 
@@ -254,18 +259,32 @@ def _scored_by(parts: Parts, spec: StudySpec) -> Scored:
 
 
 def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, workers: int) -> WorkContext:
+    there = elsewhere(folder.resolve())
     rules: dict[str, KeepRule | None] = {"kept": KeptByRule(parts.rule), "best": best_so_far, "none": None}
     everything = spec.keep.scores == "all"
     keep = Keep(scores=None if everything else rules[spec.keep.scores], weights=rules[spec.keep.weights], all_scores=everything)
     return WorkContext(
-        folder.resolve(), parts.experiment, data, spec.seed, spec.folds, keep, workers=workers, gpus=spec.execution.gpus
+        folder.resolve(),
+        parts.experiment,
+        data,
+        spec.seed,
+        spec.folds,
+        keep,
+        workers=workers,
+        gpus=spec.execution.gpus,
+        remote=there.uri if isinstance(there, Remote) else "",
+        limits=Limits(spec.execution.cell_seconds, spec.execution.worker_memory),
     )
 
 
 def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> OpenStudy:
     study.start()
     with _watched(study):
-        executor.run(study)
+        try:
+            executor.run(study)
+        except Interrupted:
+            study.stopped()
+            raise
     study.store.index()
     opened = OpenStudy(study.store)
     if why := keep_read_outs(opened):

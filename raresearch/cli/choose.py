@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from raresearch.api.choice import Choice
 from raresearch.api.opened import OpenStudy, open_study
+from raresearch.cli.place import PLACE
 from raresearch.cli.show import console, print_report, table_json
 from raresearch.ensembles.base import SCOPES, Per
 from raresearch.ensembles.calibrate import CALIBRATIONS
@@ -64,7 +65,7 @@ def _pair(text: str, separator: str, place: str) -> tuple[str, Any]:
 
 
 @click.command("select")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @rule_options
 def select_command(folder: Path, as_json: bool, debug: bool, **choice: Any) -> None:
     """Choose epochs of the study in FOLDER on validation and print what each config is worth.
@@ -83,7 +84,7 @@ def select_command(folder: Path, as_json: bool, debug: bool, **choice: Any) -> N
 
 
 @click.command("unseal")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--reason", required=True, help="Why now: it stands in the ledger for good.")
 @rule_options
 def unseal_command(folder: Path, reason: str, as_json: bool, debug: bool, **choice: Any) -> None:
@@ -102,7 +103,7 @@ def unseal_command(folder: Path, reason: str, as_json: bool, debug: bool, **choi
 
 
 @click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--debug", is_flag=True, hidden=True)
 def report_command(folder: Path, debug: bool) -> None:
     """Write FOLDER/report: index.html, report.md, figures, CSV, TensorBoard files. Needs neither Ray nor torch."""

@@ -11,12 +11,13 @@ import click
 from rich.table import Table
 
 from raresearch.api.opened import open_study
+from raresearch.cli.place import PLACE
 from raresearch.cli.show import console
 from raresearch.statistics.comparison import Comparison
 
 
 @click.command("compare")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.argument("a")
 @click.argument("others", nargs=-1, metavar="[B]...")
 @click.option("--fom", help="Figure of merit. Default: the study's objective.")

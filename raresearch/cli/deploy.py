@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raresearch.cli.choose import choose, rule_options
+from raresearch.cli.place import PLACE
 from raresearch.errors import SelectionError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def one_ensemble(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("export")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file, such as best.rarensemble.")
 @one_ensemble
 @rule_options

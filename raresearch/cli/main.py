@@ -24,6 +24,9 @@ class _Lazy(click.Group):
         "list": "names",
         "status": "status",
         "watch": "watch",
+        "submit": "jobs",
+        "jobs": "jobs",
+        "stop": "jobs",
         "select": "choose",
         "compare": "compare",
         "unseal": "choose",
@@ -33,6 +36,7 @@ class _Lazy(click.Group):
         "init": "start",
         "simulate": "events",
         "ingest": "events",
+        "doctor": "doctor",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

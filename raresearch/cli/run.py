@@ -9,6 +9,7 @@ import click
 
 from raresearch.api.run import run
 from raresearch.cli.live import live_line
+from raresearch.cli.place import PLACE
 from raresearch.cli.show import print_failures, print_report, print_table, table_json
 
 
@@ -19,7 +20,7 @@ from raresearch.cli.show import print_failures, print_report, print_table, table
     "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change one value: --set repeats=5 --set train.epochs=20."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the run; what it holds is reused. Default: runs/NAME-…."
+    "--out", type=PLACE, help="Folder of the run, or its URI (s3://…); what it holds is reused. Default: runs/NAME-…."
 )
 @click.option("--address", help="A Ray cluster, such as auto or ray://host:10001. Default: this machine.")
 @click.option("--retry-failed", is_flag=True, help="Train failed cells again.")

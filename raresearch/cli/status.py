@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from raresearch.api.opened import open_study
+from raresearch.cli.place import PLACE
 from raresearch.cli.show import console
 
 
 @click.command("status")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def status_command(folder: Path, as_json: bool, debug: bool) -> None:
@@ -35,6 +36,10 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     if facts["racing"]:
         race = facts["racing"]
         out.print(f"racing: {race['left']} configs have left, {race['cells_saved']} cells saved", highlight=False)
+    if under_way := [f"{facts[state]} {state}" for state in ("running", "preempted", "lost") if facts[state]]:
+        out.print("under way: " + ", ".join(under_way), highlight=False)
+    if facts["retries"]:
+        out.print(f"retries: {facts['retries']}, last: {facts['troubles'][-1]['reason']}", highlight=False)
     for row in facts["failures"]:
         out.print(
             f"failed: {row['label']}, fold {row['fold']}, seed {row['seed']}: {row['error']}", markup=False, highlight=False

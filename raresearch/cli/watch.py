@@ -16,6 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from raresearch.api.watching import Leader, Pace, View, Watcher, Worker
+from raresearch.cli.jobs import address_option, follow
+from raresearch.jobs.client import Jobs
+from raresearch.store.remote import local
 
 BARS = "▁▂▃▄▅▆▇█"
 COLOURS = {"done": "green", "failed": "red", "running": "cyan", "lost": "yellow", "preempted": "yellow"}
@@ -23,32 +26,43 @@ WIDTH = 48
 
 
 @click.command("watch")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--json", "as_json", is_flag=True, help="Look once and print the facts as JSON.")
+@address_option
 @click.option("--debug", is_flag=True, hidden=True)
-def watch_command(folder: Path, interval: float, as_json: bool, debug: bool) -> None:
-    """Show the study in FOLDER while it runs: cells by state, best so far, learning curves, workers, time left.
+def watch_command(target: str, interval: float, as_json: bool, address: str, debug: bool) -> int:
+    """Show a study while it runs: cells by state, best so far, learning curves, workers, time left.
 
-    Ends when the study has ended; Ctrl-C ends the watching, not the study. Where the output is no terminal it looks once.
+    TARGET is its run folder (or URI), or the name of a job, whose output is printed. Ends when the study has ended; Ctrl-C ends
+    the watching, not the study. Where the output is no terminal it looks once.
 
     \b
     raresearch watch runs/DIR
     """
+    if "://" not in target and not Path(target).exists() and "/" not in target:
+        return follow(Jobs(address), target)
+    return _watch_folder(local(target), interval, as_json)
+
+
+def _watch_folder(folder: Path, interval: float, as_json: bool) -> int:
+    """Exit status: 1 where cells have failed, as that of `run`."""
     watcher = Watcher(folder)
     view = watcher.look()
+    failed = int(view.states["failed"] > 0)
     if as_json:
         click.echo(json.dumps(view.to_json()))
-        return
+        return failed
     console = Console(width=None if sys.stdout.isatty() else 120)
     if not console.is_terminal or view.ended:
         console.print(draw(view))
-        return
+        return failed
     with Live(draw(view), console=console, refresh_per_second=4) as live:
         while not view.ended:
             time.sleep(max(interval, 0.2))
             view = watcher.look()
             live.update(draw(view))
+    return int(view.states["failed"] > 0)
 
 
 def draw(view: View) -> Group:

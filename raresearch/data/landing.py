@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from raresearch.errors import StoreError
+from raresearch.errors import StoreError, WriteFailed
+from raresearch.store.files import PASSING, persistently
 
 SCRATCH = ".work"  # part files in the making, and the lock that tells a live owner from a dead one
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
@@ -33,12 +34,13 @@ _RULES = {
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write into a one-line `StoreError`."""
+    """Turn the operating system's refusals to write into a one-line `StoreError`, a `WriteFailed` where they may pass."""
     try:
         yield
     except OSError as error:
         rule, remedy = _RULES.get(error.errno or 0, (f"cannot be written ({error.strerror or error})", ""))
-        raise StoreError(str(folder), rule, remedy) from error
+        failed = WriteFailed if error.errno in {errno.ENOSPC, errno.EDQUOT, *PASSING} else StoreError
+        raise failed(str(folder), rule, remedy) from error
 
 
 @contextmanager
@@ -47,17 +49,20 @@ def landing(root: Path, fingerprint: str) -> Iterator[Path]:
 
     Raises `StoreError` where ``root`` cannot be written.
     """
-    with disk_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-        _sweep(root)
-        temp, lock = _claim(root, fingerprint)
+    temp, lock = persistently(lambda: _begin(root, fingerprint))
     try:
         yield temp
-        with disk_errors(root):
-            _land(temp, root / fingerprint)
+        persistently(lambda: _land(temp, root / fingerprint))
     finally:
         os.close(lock)
         _remove(temp)
+
+
+def _begin(root: Path, fingerprint: str) -> tuple[Path, int]:
+    with disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        return _claim(root, fingerprint)
 
 
 def _claim(root: Path, fingerprint: str) -> tuple[Path, int]:
@@ -67,7 +72,12 @@ def _claim(root: Path, fingerprint: str) -> tuple[Path, int]:
     lock = os.open(new / SCRATCH / "lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     # Named .tmp only once it is locked, so that nobody's sweep can take it for an orphan.
-    new.rename(temp)
+    try:
+        new.rename(temp)
+    except OSError:
+        os.close(lock)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     return temp, lock
 
 
@@ -88,12 +98,14 @@ def _sweep(root: Path) -> None:
 
 
 def _land(temp: Path, target: Path) -> None:
-    shutil.rmtree(temp / SCRATCH)
-    try:
-        temp.rename(target)
-    except OSError as error:
-        if error.errno not in _TAKEN:
-            raise
+    with disk_errors(target.parent):
+        if (temp / SCRATCH).exists():  # gone already at a second try
+            shutil.rmtree(temp / SCRATCH)
+        try:
+            temp.rename(target)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
         # Somebody landed the same fingerprint first; the same plan gives the same events, so theirs will do.
 
 

@@ -18,6 +18,7 @@ from raresearch.data.columns import event_table
 from raresearch.data.landing import SCRATCH, disk_errors
 from raresearch.data.splits import SPLITS, TEST
 from raresearch.experiment import Schema
+from raresearch.store.files import persistently
 
 SEALED = "sealed"
 FOLDERS = (*SPLITS, SEALED)
@@ -49,14 +50,20 @@ class BlockWriter:
     def __call__(self, number: int) -> BlockReport:
         """Raises `DataError` for events that cannot be used, `StoreError` where the disk refuses."""
         block, schema = self.blocks.make(number), self.blocks.schema
-        with disk_errors(self.folder.parent):
-            for split, name in enumerate(SPLITS):
-                rows = np.flatnonzero(block.split == split)
-                if len(rows):
-                    _write(event_table(schema, _columns(block, rows, labels=split != TEST)), self.folder, name, number)
-                if len(rows) and split == TEST:
-                    _write(event_table(schema, _labels(block, rows)), self.folder, SEALED, number)
+        for split, name in enumerate(SPLITS):
+            rows = np.flatnonzero(block.split == split)
+            if len(rows):
+                self._put(event_table(schema, _columns(block, rows, labels=split != TEST)), name, number)
+            if len(rows) and split == TEST:
+                self._put(event_table(schema, _labels(block, rows)), SEALED, number)
         return _report(block, schema, number)
+
+    def _put(self, table: pa.Table, split: str, number: int) -> None:
+        def once() -> None:
+            with disk_errors(self.folder.parent):
+                _write(table, self.folder, split, number)
+
+        persistently(once)
 
 
 def make_folders(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from raresearch.errors import WriteFailed
 from raresearch.types import Outcome, Pack
 
 
@@ -21,8 +22,11 @@ class Source(Protocol):
     def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         """``pack`` ran to its end and has landed; ``outcomes`` in the order of its cells."""
 
-    def crashed(self, pack: Pack, reason: str) -> None:
-        """The worker of ``pack`` died, or the machine under it: not the cells' fault. The source may offer it again."""
+    def crashed(self, pack: Pack, reason: str, refused: WriteFailed | None = None) -> None:
+        """The worker of ``pack`` died, or the machine under it: not the cells' fault. The source may offer it again, later.
+
+        ``refused``: the worker lives, but the store did not take what it had trained. Raised when no try is left.
+        """
 
 
 class Executor(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from raresearch.errors import Interrupted
+from raresearch.errors import Interrupted, WriteFailed
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.worker import WorkContext, run_pack
 from raresearch.types import Cell
@@ -30,6 +30,11 @@ class LocalExecutor:
                 if isinstance(pack, Waiting):
                     time.sleep(0.05)
                     continue
-                source.finished(pack, run_pack(self.context, pack, self.report))
+                try:
+                    outcomes = run_pack(self.context, pack, self.report)
+                except WriteFailed as error:
+                    source.crashed(pack, error.rule, error)
+                else:
+                    source.finished(pack, outcomes)
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error

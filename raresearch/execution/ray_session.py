@@ -39,8 +39,8 @@ def ray_session(address: str | None, workers: int | None) -> Iterator[int]:
     own = address is None
     try:
         ray.init(
-            # Left out, Ray would join whatever cluster was last started on this machine, somebody else's too.
-            address=address or "local",
+            # Not None: Ray would join any cluster that somebody runs on this machine, with another token and other CPUs.
+            address="local" if own else address,
             num_cpus=workers if own else None,
             include_dashboard=False if own else None,
             log_to_driver=False,

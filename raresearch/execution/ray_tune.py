@@ -7,6 +7,7 @@ the worker straight into the store. So a trial is a pack, its config is the pack
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -21,9 +22,11 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from raresearch import errors
 from raresearch.data.dataset import Dataset
-from raresearch.errors import Interrupted, UserError
+from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.base import Source, Waiting
+from raresearch.execution.limits import end_process
 from raresearch.execution.worker import WorkContext, run_pack
+from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
 from raresearch.types import Cell, Outcome, Pack, freeze
 
@@ -42,6 +45,8 @@ class ObjectStoreData:
     def load(self, fingerprint: str) -> Loaded:
         if fingerprint not in self._loaded:
             reference = self.references.get(fingerprint)
+            if reference is None and not (self.root / fingerprint).exists():
+                elsewhere(self.root.parent).pull_datasets()
             self._loaded[fingerprint] = ray.get(reference) if reference else load(Dataset.open(self.root / fingerprint))
         return self._loaded[fingerprint]
 
@@ -65,7 +70,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
-            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None)
+            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process)
         except UserError as error:
             # Wrong input is nobody's crash: it goes to the driver as a value, which ends the run with its one line.
             refused = [type(error).__name__, error.place, error.rule, error.remedy]
@@ -108,17 +113,22 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         pack = self.running.pop(trial_id, None)
         if pack is None or self.source is None:
             return
-        if result and "refused" in result:
-            kind, *message = json.loads(result["refused"])
-            self.errors.append(getattr(errors, kind)(*message))
-            return
         try:
-            if error or not result or "outcomes" not in result:
-                self.source.crashed(pack, "the worker died")
-            else:
-                self.source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
+            self._hand_back(self.source, pack, None if error else result)
         except Exception as failure:  # as above
             self.errors.append(failure)
+
+    def _hand_back(self, source: Source, pack: Pack, result: dict[str, Any] | None) -> None:
+        if result and "refused" in result:
+            kind, *message = json.loads(result["refused"])
+            refused = getattr(errors, kind)(*message)
+            if not isinstance(refused, WriteFailed):
+                raise refused
+            source.crashed(pack, refused.rule, refused)
+        elif result and "outcomes" in result:
+            source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
+        else:
+            source.crashed(pack, "the worker died")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: resume is a replay of the store."""
@@ -168,6 +178,8 @@ class RayTuneExecutor:
     def run(self, source: Source) -> None:
         """Run ``source`` dry through Tune; Ctrl-C raises `Interrupted` after Tune has ended its trials."""
         searcher = _PackSearcher(source)
+        # Tune reports every lost trial as an error at the end, though its cells have long been trained again.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, context=self.context), {"cpu": self.cpus, "gpu": self.gpus}
         )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from raresearch.execution.limits import LimitExceeded, Limits, watched
 from raresearch.experiment import Experiment
 from raresearch.planner import shorter_budgets
-from raresearch.store.lease import lease
+from raresearch.store.life import at_work, worker_name
 from raresearch.store.records import CellRecord
+from raresearch.store.remote import mirror
 from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
@@ -43,26 +42,27 @@ class WorkContext:
     keep: Keep
     workers: int = 1
     gpus: float = 0
+    remote: str = ""  # the URI of what ``store`` mirrors, on every node for itself
+    limits: Limits = field(default_factory=Limits)
 
 
-def run_pack(context: WorkContext, pack: Pack, report: Report) -> list[Outcome]:
-    """Train what of ``pack`` has not landed yet, land it, and say what became of every cell, in the pack's order."""
-    store = Store(context.store)
-    with ExitStack() as leases:
-        # In the order of keys: two workers that want each other's cells would wait for ever otherwise.
-        mine = {c.key: _lease(leases, context, store, c) for c in sorted(pack.cells, key=lambda c: c.key)}
+def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[str], None] | None = None) -> list[Outcome]:
+    """Train what of ``pack`` has not landed yet, land it, and say what became of every cell, in the pack's order.
+
+    ``kill`` ends this process where a training exceeds its limits and does not react. Raises `WriteFailed` where the store
+    did not take a result, `UserError` where the input is wrong.
+    """
+    root = mirror(context.remote) if context.remote else context.store
+    store = Store(root)
+    with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
         landing = _Landing(store, digest([c.key for c in pack.cells], 12))
         todo = [c for c in pack.cells if mine[c.key]]
         if todo:
-            _train(context, todo, landing, report)
+            with at_work(root, [c.key for c in todo]):
+                _train_within(context, todo, landing, report, kill)
     missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
     there = store.outcomes() if missing else {}
     return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
-
-
-def _lease(leases: ExitStack, context: WorkContext, store: Store, cell: Cell) -> bool:
-    """Hold the cell's lease; False where it has landed meanwhile."""
-    return leases.enter_context(lease(context.store / "leases.lock", cell.key, lambda: store.landed(cell.key)))
 
 
 @dataclass
@@ -78,9 +78,30 @@ class _Landing:
 
     def add(self, records: Sequence[CellRecord]) -> None:
         """Land ``records``."""
-        worker = f"{socket.gethostname()}:{os.getpid()}"
-        self.store.land([replace(r, worker=worker, pack=self.pack) for r in records])
+        self.store.land([replace(r, worker=worker_name(), pack=self.pack) for r in records])
         self.outcomes |= {r.cell.key: r.outcome for r in records}
+
+
+def _train_within(
+    context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report, kill: Callable[[str], None] | None
+) -> None:
+    """Train ``cells`` within the study's limits: a pack that exceeds them is taken apart, a cell alone has failed."""
+
+    def given_up(why: str) -> None:
+        landing.add([CellRecord(c, Outcome(c.key, "failed", error=why)) for c in cells])
+        assert kill is not None
+        kill(why)
+
+    try:
+        with watched(context.limits, len(cells), given_up if kill and len(cells) == 1 else kill):
+            _train(context, cells, landing, report)
+    except LimitExceeded as error:
+        left = [c for c in cells if c.key not in landing.outcomes]
+        if len(cells) == 1:
+            landing.add([CellRecord(c, Outcome(c.key, "failed", error=str(error))) for c in left])
+            return
+        for cell in left:
+            _train_within(context, [cell], landing, report, kill)
 
 
 def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report) -> None:
@@ -98,7 +119,7 @@ def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, repor
         data=lambda cell: _fold_data(context, cell),
         land=landing.add,
         report=report,
-        memory=int(free_memory() * MEMORY_SHARE / context.workers),
+        memory=context.limits.within(int(free_memory() * MEMORY_SHARE / context.workers)),
         device=torch.device("cuda" if context.gpus and torch.cuda.is_available() else "cpu"),
         width=asked if isinstance(asked, int) else None,
     )

@@ -73,7 +73,8 @@ class ExecutionSpec:
     """How trainings meet machines; nothing here changes a result.
 
     ``workers``: trainings at the same time, or `auto` (as many as the machines hold). ``cpus`` and ``gpus`` are for each
-    worker, fractions allowed. ``retries``: attempts after a lost worker, not after a training that failed.
+    worker, fractions allowed. ``retries``: attempts after a lost worker or a write that failed, not after a training that
+    failed. ``cell_seconds`` and ``worker_memory`` (GiB) end what takes longer or more; None: no limit.
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -81,6 +82,8 @@ class ExecutionSpec:
     cpus: float = 1
     gpus: float = 0
     retries: int = 3
+    cell_seconds: float | None = None
+    worker_memory: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -199,7 +199,7 @@ def _keep(node: Node) -> Retention:
 
 
 def _execution(node: Node) -> ExecutionSpec:
-    entries = _known_keys(node, ("backend", "workers", "cpus", "gpus", "retries"))
+    entries = _known_keys(node, ("backend", "workers", "cpus", "gpus", "retries", "cell_seconds", "worker_memory"))
     values: dict[str, Any] = {key: _EXECUTION[key](inner) for key, inner in entries.items()}
     return ExecutionSpec(**values)
 
@@ -241,13 +241,15 @@ def _amount(node: Node, zero: bool) -> float:
     return amount
 
 
-_TAKEN = ("cells", "events", "datasets", "report", "race")  # folders of the first stage's own store
+_TAKEN = ("cells", "events", "datasets", "report", "race", "life", "index")  # folders of the first stage's own store
 _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "backend": lambda node: one_of(node, "ray_tune", "local"),
     "workers": lambda node: "auto" if node.value == "auto" else integer(node, 1),
     "cpus": lambda node: _amount(node, zero=False),
     "gpus": lambda node: _amount(node, zero=True),
     "retries": lambda node: integer(node, 0),
+    "cell_seconds": lambda node: None if node.value is None else _amount(node, zero=False),
+    "worker_memory": lambda node: None if node.value is None else _amount(node, zero=False),
 }
 _READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,

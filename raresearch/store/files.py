@@ -5,12 +5,35 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from raresearch.errors import StoreError
+from raresearch.errors import StoreError, WriteFailed
+
+T = TypeVar("T")
+
+#: what a file server says that is restarted or overloaded; a local disk says EIO when it is dying
+PASSING = {
+    getattr(errno, name)
+    for name in (
+        "EIO",
+        "EAGAIN",
+        "EBUSY",
+        "ESTALE",
+        "ETIMEDOUT",
+        "EHOSTDOWN",
+        "ENETDOWN",
+        "ENOTCONN",
+        "ECONNRESET",
+        "EREMOTEIO",
+    )
+    if hasattr(errno, name)
+}
+TRIES, FIRST_WAIT = 5, 0.05  # 0.05 + 0.1 + 0.2 + 0.4 s: longer troubles are the executor's to wait for
 
 
 @contextmanager
@@ -21,7 +44,10 @@ def refusals(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "free space, or choose another folder with --out; what has landed stays, run the same line again"
-            raise StoreError(str(path), "the disk is full", remedy) from error
+            raise WriteFailed(str(path), "the disk is full", remedy) from error
+        if error.errno in PASSING:
+            remedy = "what has landed stays: run the same line again when the disk or file server is well"
+            raise WriteFailed(str(path), f"cannot be written at the moment ({error.strerror})", remedy) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise StoreError(str(path), f"cannot be written ({error.strerror})", "choose another folder with --out") from error
         raise
@@ -34,8 +60,29 @@ def make_folder(path: Path) -> Path:
         return path
 
 
+def persistently(act: Callable[[], T]) -> T:
+    """Call ``act``, again after a short wait where a passing trouble stopped it; raises `WriteFailed` after the last try.
+
+    A full disk is not waited for here: it does not pass in a second.
+    """
+    for attempt in range(TRIES):
+        try:
+            return act()
+        except WriteFailed as error:
+            cause = error.__cause__
+            full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            if attempt == TRIES - 1 or full:
+                raise
+            time.sleep(FIRST_WAIT * 2**attempt)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place; passing troubles are tried again."""
+    persistently(lambda: _write_once(path, write))
+
+
+def _write_once(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with refusals(path):

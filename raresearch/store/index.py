@@ -59,10 +59,16 @@ def indexed(root: Path, kind: str, there: Iterable[str]) -> Known:
     return Known((table,), names & there, len(names & there))
 
 
+def outgrown(root: Path, known: Known) -> bool:
+    """Whether ``known`` has grown so much since the index was written that it is worth writing it again."""
+    new = len(known.names) - known.in_file
+    return new >= max(LEAST, known.in_file // GROWTH) or (
+        known.in_file > 0 and not (root / "index" / "epochs.parquet").exists()
+    )
+
+
 def write_index(root: Path, kind: str, known: Known) -> None:
-    """Write ``known`` as the index of ``root`` where it has grown enough; not at all where ``root`` cannot be written."""
-    if len(known.names) - known.in_file < max(LEAST, known.in_file // GROWTH):
-        return
+    """Write ``known`` as the index of ``root``; not at all where ``root`` cannot be written."""
     with suppress(OSError, StoreError):
         make_folder(root / "index")
         table = pa.concat_tables(known.tables, promote_options="default")

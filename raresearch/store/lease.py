@@ -59,6 +59,17 @@ def lease(path: Path, key: str, settled: Callable[[], bool], poll: float = 0.05)
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset, os.SEEK_SET)
 
 
+def held(path: Path, key: str) -> bool:
+    """Whether another process holds ``key``'s lease. Not for keys that this process holds: asking would drop them."""
+    if not os.access(path, os.W_OK):  # nothing was leased yet, or the run lies on a disk that this process only reads
+        return False
+    descriptor, offset = _descriptor(path), int(key[:15], 16)
+    if not _try_lock(descriptor, offset):
+        return True
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset, os.SEEK_SET)
+    return False
+
+
 @contextmanager
 def only_driver(path: Path) -> Iterator[bool]:
     """True while this process is the one that drives the study at ``path``'s folder."""

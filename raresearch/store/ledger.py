@@ -18,6 +18,7 @@ from typing import Any
 
 from raresearch.errors import StoreError
 from raresearch.store.files import refusals
+from raresearch.store.remote import elsewhere
 from raresearch.types import canonical, digest
 
 START = "0" * 32
@@ -40,7 +41,14 @@ def append_ledger(root: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
     Two processes that unseal at once write one after the other. Raises as `read_ledger`, and where nothing can be written.
     """
-    path = root / FILE
+    there = elsewhere(root)
+    with there.alone("ledger"):
+        entry = _append(root / FILE, content)
+        there.push(root / FILE)
+    return entry
+
+
+def _append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     with refusals(path), path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two entries with one predecessor would break the chain for good
         file.seek(0)

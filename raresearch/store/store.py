@@ -14,14 +14,16 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
-from raresearch.store.files import landing_folder, make_folder, refusals, write_atomic
-from raresearch.store.index import Known, indexed, landed, write_index
+from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
+from raresearch.store.index import Known, indexed, landed, outgrown, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
+from raresearch.store.remote import FILE as REMOTE
+from raresearch.store.remote import elsewhere
 from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
 FEW = 64  # landings that are read one by one
-OURS = {"cells", "events", "datasets", "race", "index", ".tmp", "driver.lock", "leases.lock"}
+OURS = {"cells", "events", "datasets", "race", "life", "index", ".tmp", "driver.lock", "leases.lock", REMOTE}
 
 
 class Store:
@@ -29,6 +31,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.elsewhere = elsewhere(self.root)  # does nothing where the folder is the store itself
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._done: set[str] = set()
 
@@ -62,6 +65,7 @@ class Store:
         if not path.exists():
             content = canonical({**about, "identity": identity, "format": FORMAT})
             write_atomic(path, lambda p: _write_text(p, content))
+            store.elsewhere.push(path)
         return store
 
     @classmethod
@@ -87,9 +91,14 @@ class Store:
     # -- writing
 
     def land(self, records: Sequence[CellRecord]) -> None:
-        """Make ``records`` part of the store by one rename: all of them or none."""
-        if not records:
-            return
+        """Make ``records`` part of the store by one rename: all of them or none.
+
+        A passing trouble of the disk is tried again; raises `WriteFailed` where it stays, and for a full disk.
+        """
+        if records:
+            persistently(lambda: self._land_once(records))
+
+    def _land_once(self, records: Sequence[CellRecord]) -> None:
         name = digest(sorted([r.cell.key, r.outcome.state] for r in records), 24)
         with landing_folder(self.root / "cells" / name, self.root / ".tmp") as folder:
             pq.write_table(cells_table(records), folder / "cells.parquet")
@@ -106,18 +115,22 @@ class Store:
                 from safetensors.numpy import save
 
                 (folder / "weights.safetensors").write_bytes(save({k: np.ascontiguousarray(v) for k, v in weights.items()}))
+            self.elsewhere.push_landing(folder, name)
 
     def put_events(self, name: str, table: pa.Table) -> None:
         """Keep the events that scores of ``name`` are ordered by; writing the same name again changes nothing."""
         path = self.root / "events" / f"{name}.parquet"
         if not path.exists():
             write_atomic(path, lambda p: pq.write_table(table, p))
+            self.elsewhere.push(path)
 
     def put_verdict(self, config: str, verdict: Mapping[str, Any]) -> None:
         """Keep why ``config`` has left the race: a later run does not decide it again."""
         make_folder(self.root / "race")
         content = canonical({n: v if v != math.inf else None for n, v in verdict.items()})
-        write_atomic(self.root / "race" / f"{config}.json", lambda p: _write_text(p, content))
+        path = self.root / "race" / f"{config}.json"
+        write_atomic(path, lambda p: _write_text(p, content))
+        self.elsewhere.push(path)
 
     # -- reading
 
@@ -127,6 +140,7 @@ class Store:
 
     def landings(self) -> list[Path]:
         """Folders that have landed, in the order of their names."""
+        self.elsewhere.pull()
         folder = self.root / "cells"
         return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
@@ -138,7 +152,8 @@ class Store:
         self._read[kind] = known = known.with_new(landings, kind)
         if kind == "cells":
             for table in known.tables[len(before.tables) :]:
-                self._done.update(table.filter(pa.compute.equal(table["state"], "done"))["cell"].to_pylist())
+                # Not by a compute function: given a Python scalar, these import pandas, which takes longer than all the rest.
+                self._done.update(_strings(table["cell"])[_strings(table["state"]) == "done"].tolist())
         return known
 
     def index(self) -> None:
@@ -146,8 +161,10 @@ class Store:
 
         A cache: it may be deleted at any time, and where it cannot be written nothing is lost.
         """
-        for kind in ("cells", "epochs"):
-            write_index(self.root, kind, self._look(kind))
+        cells = self._look("cells")
+        if outgrown(self.root, cells):  # the epochs are many, and none of them is looked at where there is nothing to add
+            for kind, known in (("cells", cells), ("epochs", self._look("epochs"))):
+                write_index(self.root, kind, known)
 
     def cells(self) -> pa.Table:
         """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
@@ -173,7 +190,7 @@ class Store:
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
         cells = self.cells() if cells is None else cells
-        done = cells.filter(pa.compute.equal(cells["state"], "done"))
+        done = cells.filter(pa.array(_strings(cells["state"]) == "done"))
         landings = _unique(done["landing"])
         if not landings:
             return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})

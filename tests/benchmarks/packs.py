@@ -122,7 +122,7 @@ class Packs:
         self.running -= 1
         self.done += sum(o.state == "done" for o in outcomes)
 
-    def crashed(self, pack: Pack, reason: str) -> None:
+    def crashed(self, pack: Pack, reason: str, refused: object = None) -> None:
         raise RuntimeError(reason)
 
 

@@ -21,7 +21,8 @@ LAYERS = [
     ["statistics"],
     ["planner", "racing"],
     ["execution", "study"],
-    ["report", "deploy"],
+    ["report", "deploy", "jobs"],
+    ["doctor"],
     ["api"],
     ["cli"],
 ]

@@ -1,0 +1,243 @@
+"""What grows with a study's size, and what must not.
+
+    python tests/benchmarks/scale.py [--only driver|loop|busy|reading] [--cells 10000] [--json]
+
+driver   tiny cells, one to a pack, through `ray_tune` with two workers: seconds a cell and the driver's memory, by tenths of the run
+loop     the same number of packs through the study and the store alone, in this process, landing without training: what
+         raresearch's own driver costs, beside Tune's share of the above
+busy     cells of two seconds on two workers: which part of the workers' time is spent in cells
+reading  `status` and `report` on a store of 10^6 epoch rows, beside pyarrow reading one Parquet file of the same rows
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import raresearch as rs
+from raresearch.api.run import Progress
+from raresearch.execution.base import Source, Waiting
+from raresearch.store.records import CellRecord, epochs_table
+from raresearch.store.store import Store
+from raresearch.types import Outcome
+
+TINY = """
+study: tiny
+experiment: toy
+seed: 1
+fixed: {{data.events: 60, train.epochs: 1, train.batch_size: 64, model.hidden: [1], train.pack: 'off'}}
+space: {{train.learning_rate: {{choice: [0.001]}}}}
+repeats: {repeats}
+split: {{train: 0.4, validation: 0.4, test: 0.2}}
+objective: roc_auc
+keep: {{weights: none}}
+execution: {{backend: ray_tune, workers: 2}}
+"""
+SLOW = """
+import time
+from raresearch.testing.toy import Toy
+
+
+class Slow(Toy):
+    name = "slow"
+
+    def forward(self, model, inputs, config):
+        if model.training:
+            time.sleep(2.0)  # one batch, one epoch: two seconds a cell
+        return super().forward(model, inputs, config)
+"""
+ROWS = (100, 100, 100)  # configs, repeats, epochs
+EVENTS = 20
+
+
+def memory() -> float:
+    """MiB that this process holds for itself."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+@dataclass
+class Meter:
+    """(seconds, cells in, MiB, seconds of this process's CPU) at every change."""
+
+    points: list[tuple[float, int, float, float]] = field(default_factory=list)
+
+    def __call__(self, counts: Any) -> None:
+        self.points.append((time.perf_counter(), counts.done + counts.failed, memory(), time.process_time()))
+
+    def tenths(self, total: int) -> dict[str, Any]:
+        """Milliseconds a cell in each tenth of the run; the first cells, which pay for the workers' start, left out."""
+        start = max(20, total // 100)
+        edges = np.linspace(start, total, 11)
+        done = np.array([n for _, n, _, _ in self.points])
+        at = [self.points[int(np.searchsorted(done, edge))] for edge in edges]
+        cost = [1e3 * (b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(at)]
+        own = [1e3 * (b[3] - a[3]) / (b[1] - a[1]) for a, b in pairwise(at)]
+        return {
+            "cells": total,
+            "milliseconds_per_cell": [round(c, 2) for c in cost],
+            "last_over_first": cost[-1] / cost[0],
+            "driver_cpu_milliseconds_per_cell": [round(c, 2) for c in own],
+            "driver_cpu_last_over_first": own[-1] / own[0],
+            "memory_first_MiB": at[1][2],
+            "memory_last_MiB": at[-1][2],
+            "KiB_per_cell": 1024 * (at[-1][2] - at[1][2]) / (at[-1][1] - at[1][1]),
+        }
+
+
+def through_tune(cells: int, folder: Path) -> dict[str, Any]:
+    (folder / "tiny.yaml").write_text(TINY.format(repeats=cells))
+    meter = Meter()
+    study = rs.run(folder / "tiny.yaml", out=folder / "tune", progress=Progress(changed=meter))
+    assert study.done() == cells, study.failed()[:3]
+    return meter.tenths(cells)
+
+
+@dataclass
+class Landing:
+    """An executor that lands a finished record for every cell and trains nothing."""
+
+    store: Store
+
+    def run(self, source: Source) -> None:
+        scores = np.zeros((1, 4), np.float32)
+        while (pack := source.next_pack()) is not None:
+            assert not isinstance(pack, Waiting)
+            outcomes = [Outcome(c.key, "done", 1, 1, 0.5, 0.1) for c in pack.cells]
+            columns = {n: np.array([0.5]) for n in ("train_loss", "val_loss", "val_accuracy")}
+            self.store.land(
+                [
+                    CellRecord(c, o, columns, {"v": (np.array([1]), scores)}, validation_events="v", test_events="v")
+                    for c, o in zip(pack.cells, outcomes, strict=True)
+                ]
+            )
+            source.finished(pack, outcomes)
+
+
+def alone(cells: int, folder: Path) -> dict[str, Any]:
+    from raresearch.api.parts import build_parts
+    from raresearch.searchers.build import build_searcher
+    from raresearch.spec import load
+    from raresearch.study import Study
+
+    (folder / "tiny.yaml").write_text(TINY.format(repeats=cells))
+    spec = load(folder / "tiny.yaml")
+    parts, store, meter = build_parts(spec), Store.create(folder / "loop", "loop", {}), Meter()
+    searcher = build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, lambda _: [])
+    study = Study(spec, parts.experiment, store, searcher, parts.rule, parts.objective, lambda config: "f", on_change=meter)
+    study.start()
+    Landing(store).run(study)
+    return meter.tenths(cells)
+
+
+def busy(folder: Path, cells: int = 24) -> dict[str, Any]:
+    (folder / "slow.py").write_text(SLOW)
+    text = TINY.format(repeats=cells).replace("experiment: toy", "experiment: ./slow.py").replace("study: tiny", "study: slow")
+    (folder / "slow.yaml").write_text(text)
+    meter = Meter()
+    study = rs.run(folder / "slow.yaml", out=folder / "busy", progress=Progress(changed=meter))
+    seconds = study.cells()["seconds"].to_numpy()
+    # From the landing of the first cells on: before that, workers start.
+    done = [(t, n) for t, n, *_ in meter.points if n >= 2]
+    wall, counted = done[-1][0] - done[0][0], done[-1][1] - done[0][1]
+    return {"cells": cells, "seconds_per_cell": float(seconds.mean()), "part_in_cells": counted * seconds.mean() / (2 * wall)}
+
+
+def reading(folder: Path) -> dict[str, Any]:
+    """A study run for real with a handful of cells, whose store is then filled up to 10^6 epoch rows."""
+    configs, repeats, epochs = ROWS
+    text = TINY.format(repeats=repeats).replace("{choice: [0.001]}", f"{{choice: {[1e-4 * (i + 1) for i in range(configs)]}}}")
+    text = text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace("ray_tune", "local")
+    (folder / "wide.yaml").write_text(text)
+    store = _filled(folder)
+    pq.write_table(store.epochs(), folder / "one.parquet")
+    rows = pq.ParquetFile(folder / "one.parquet").metadata.num_rows
+    assert rows == configs * repeats * epochs
+    times = {name: _command(name, store.root) for name in ("status", "report")}
+    again = {f"{name}_again": _command(name, store.root) for name in ("status", "report")}
+    code = f"import pyarrow.parquet as q; q.ParquetFile({str(folder / 'one.parquet')!r}).read()"
+    return {"epoch_rows": rows, **times, **again, "pyarrow_reads_one_file": _seconds([sys.executable, "-c", code])}
+
+
+def _filled(folder: Path) -> Store:
+    from raresearch.api.parts import about, build_parts, identity
+    from raresearch.api.run import Datasets
+    from raresearch.spec import load
+    from raresearch.study import make_cells
+    from raresearch.training.arrays import validation_name
+    from raresearch.types import config_id
+
+    spec = load(folder / "wide.yaml")
+    parts = build_parts(spec)
+    data = Datasets(spec, parts, folder / "wide" / "datasets", "local", lambda done, total: None)
+    full = [spec.config(p, parts.experiment) for p in spec.space.grid()]
+    fingerprint = data.fingerprint(full[0])
+    store = Store.create(
+        folder / "wide", identity(spec, parts), about(spec, parts, {config_id(c): str(i) for i, c in enumerate(full)})
+    )
+    data.keep_events(store)
+    validation, test = validation_name(fingerprint, 0, 1), f"{fingerprint}-test"
+    sizes = {name: store.events(name).num_rows for name in (validation, test)}
+    rng, numbers = np.random.default_rng(1), np.arange(1, ROWS[2] + 1)
+    for config in full:
+        records = []
+        for cell in make_cells(spec, parts.experiment, config, fingerprint):
+            loss = np.sort(rng.random(ROWS[2]))[::-1]
+            columns = {"train_loss": loss, "val_loss": loss + 0.01, "val_accuracy": 1 - loss}
+            scores = {n: (numbers, rng.normal(size=(ROWS[2], size)).astype(np.float32)) for n, size in sizes.items()}
+            outcome = Outcome(cell.key, "done", ROWS[2], ROWS[2], float(loss[-1]), 1.0)
+            records.append(
+                CellRecord(cell, outcome, columns, scores, validation_events=validation, test_events=test, pack=cell.key)
+            )
+        store.land(records)
+    assert len(epochs_table(records)) == ROWS[1] * ROWS[2]
+    return store
+
+
+def _command(name: str, folder: Path) -> float:
+    return _seconds([sys.executable, "-m", "raresearch.cli", name, str(folder)])
+
+
+def _seconds(line: Sequence[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["driver", "loop", "busy", "reading"])
+    parser.add_argument("--cells", type=int, default=10_000)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = {
+            "loop": lambda: alone(asked.cells, folder),
+            "driver": lambda: through_tune(asked.cells, folder),
+            "busy": lambda: busy(folder),
+            "reading": lambda: reading(folder),
+        }
+        for part in [asked.only] if asked.only else list(parts):
+            results[part] = parts[part]()
+            if not asked.json:
+                print(part, json.dumps(results[part], indent=1), flush=True)
+    if asked.json:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
