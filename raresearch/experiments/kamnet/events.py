@@ -62,7 +62,7 @@ def deposits(
     mine = possible[decays.event]
     event = decays.event[mine]
     nuclear = Photons(event, decays.energy[mine], place[event], directions(rng, len(event)), decays.time[mine])
-    return Deposits.merge([own, transport(photons, detector, physics, rng), transport(nuclear, detector, physics, rng)])
+    return Deposits.merge([own, transport(Photons.merge([photons, nuclear]), detector, physics, rng)])
 
 
 def annihilation(event: Array, place: Array, physics: Physics, rng: np.random.Generator) -> Photons:

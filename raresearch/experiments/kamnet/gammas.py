@@ -27,6 +27,10 @@ class Photons:
     direction: Array
     time: Array
 
+    @classmethod
+    def merge(cls, parts: list[Photons]) -> Photons:
+        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("event", "energy", "place", "direction", "time")))
+
     def select(self, rows: Array) -> Photons:
         return Photons(self.event[rows], self.energy[rows], self.place[rows], self.direction[rows], self.time[rows])
 
@@ -84,14 +88,22 @@ def scattered(energy: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 
 def turned(direction: Array, cosine: Array, rng: np.random.Generator) -> Array:
     """``direction`` (P, 3) turned by the angle of ``cosine`` (P,) to an even azimuth."""
-    helper = np.where(np.abs(direction[:, 2:]) < 0.9, np.array([[0.0, 0.0, 1.0]]), np.array([[1.0, 0.0, 0.0]]))
-    first = np.cross(direction, helper)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(direction, first)
+    # Two directions across by Duff et al. (JCGT 6, 2017): no cross products, no case of parallel vectors.
+    x, y, z = direction.T
+    sign = np.copysign(1.0, z)
+    a = -1.0 / (sign + z)
+    b = x * y * a
     azimuth = 2 * np.pi * rng.random(len(cosine))
-    side = np.cos(azimuth)[:, None] * first + np.sin(azimuth)[:, None] * second
     sine = np.sqrt(np.clip(1 - cosine**2, 0, None))
-    return np.asarray(cosine[:, None] * direction + sine[:, None] * side)
+    p, q = sine * np.cos(azimuth), sine * np.sin(azimuth)
+    return np.stack(
+        [
+            cosine * x + p * (1 + sign * x * x * a) + q * b,
+            cosine * y + p * sign * b + q * (sign + y * y * a),
+            cosine * z - p * sign * x - q * y,
+        ],
+        axis=1,
+    )
 
 
 def transport(photons: Photons, detector: Detector, physics: Physics, rng: np.random.Generator) -> Deposits:

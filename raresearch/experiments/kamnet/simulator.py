@@ -23,6 +23,7 @@ CLASSES = ("0vbb", "C10", "Bi214", "Bi214_film", "electron", "Sb118", "I122", "I
 EXCITED_CLASSES = ("2vbb", "2v_0+", "2v_2+", "2v_2+2", "electron")
 CONTROL = "electron"
 _CHUNK = 200  # events whose tubes are drawn at once: 200 x 1879 numbers fit into a cache
+_THROWN = 1000  # events that a throw of decays should leave: fewer make many small arrays
 _MAX_THROWS = 200_000  # decays at once
 _MAX_ROUNDS = 60
 
@@ -127,7 +128,7 @@ def accepted(name: str, settings: Settings, rng: np.random.Generator, room: int)
                 raise DataError(f"kamnet: {name}", f"none of {throws} decays passes the windows", "reset the `data.*` values")
             throws = min(_MAX_THROWS, throws * 4)
             continue
-        throws = int(np.clip(throws * _CHUNK / len(seen), 200, _MAX_THROWS))
+        throws = int(np.clip(throws * _THROWN / len(seen), 400, _MAX_THROWS))
         for start in range(0, len(seen), _CHUNK):
             rows = (np.arange(len(seen)) // _CHUNK) == start // _CHUNK
             yield lit(seen.select(rows), settings.detector, rng, room)
