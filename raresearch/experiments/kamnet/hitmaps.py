@@ -31,9 +31,13 @@ def time_bin(tau: Array) -> Array:
     return np.clip(np.floor((tau - EARLIEST) / STEP), 0, TIMES - 1).astype(np.int64)
 
 
-def cells(found: Hits, tau: Array, n: int) -> tuple[Array, Array, Array]:
-    """Event, cell and charge of every non-zero cell of ``n`` events, sorted by event and cell."""
-    number = time_bin(tau) * (RINGS * SECTORS) + pixel(places())[found.tube]
+def cells(found: Hits, tau: Array, n: int, rotation: Array | None = None) -> tuple[Array, Array, Array]:
+    """Event, cell and charge of every non-zero cell of ``n`` events, sorted by event and cell.
+
+    ``rotation`` (3, 3) turns the detector before its tubes are sorted into pixels: what a rotated event looks like.
+    """
+    directions = places() if rotation is None else places() @ rotation.T
+    number = time_bin(tau) * (RINGS * SECTORS) + pixel(directions)[found.tube]
     key, place = np.unique(found.event * CELLS + number, return_inverse=True)
     charge = np.bincount(place, found.charge, minlength=len(key))
     return key // CELLS, key % CELLS, charge
