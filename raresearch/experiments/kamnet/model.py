@@ -51,6 +51,7 @@ class KamNet(nn.Module):
         bandwidths: tuple[int, ...],
         dense: tuple[int, ...],
         rates: tuple[float, float],
+        finer: int = 1,
     ) -> None:
         super().__init__()
         self.maps, self.temporal = maps, temporal
@@ -61,7 +62,7 @@ class KamNet(nn.Module):
             harmonics = harmonics * weight
         self.register_buffer("harmonics", harmonics, persistent=False)
         self.images = nn.BatchNorm1d(temporal.channels, affine=False)
-        self.spherical = SphericalNet(temporal.channels, features, bandwidths, rates[0])
+        self.spherical = SphericalNet(temporal.channels, features, bandwidths, rates[0], finer)
         self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((features[-1], *dense)))
         self.out = nn.Linear(dense[-1], 1)
         self.rate = rates[1]
@@ -125,7 +126,8 @@ def network(config: Config) -> nn.Module:
     if bandwidths[0] > maps.shape[1] // 2:
         raise SpaceError(f"model.bandwidths: {bandwidths}", f"must not exceed {maps.shape[1] // 2}, half of the rings")
     rates = _rate("model.dropout_spherical", config), _rate("model.dropout_dense", config)
-    return KamNet(maps, _temporal(config, maps), features, bandwidths, _whole_numbers("model.dense", config), rates)
+    dense, finer = _whole_numbers("model.dense", config), _whole("model.oversampling", config["model.oversampling"])
+    return KamNet(maps, _temporal(config, maps), features, bandwidths, dense, rates, finer)
 
 
 def _temporal(config: Config, maps: HitMap) -> PlanarAttention | PointAttention:
@@ -149,9 +151,15 @@ def _whole_numbers(name: str, config: Config) -> tuple[int, ...]:
     return tuple(int(n) for n in value)  # type: ignore[arg-type]
 
 
+def _whole(name: str, value: Value) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpaceError(f"{name}: {value!r}", "must be a whole number from 1 up")
+    return value
+
+
 def _divisor(name: str, config: Config, of: int) -> int:
-    value: Value = config[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or of % value:
+    value = _whole(name, config[name])
+    if of % value:
         raise SpaceError(f"{name}: {value!r}", f"must divide {of}")
     return value
 

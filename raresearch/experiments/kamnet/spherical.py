@@ -98,10 +98,11 @@ class SphericalNet(nn.Module):
     """Coefficients of context images (B, C, L²) → features that no rotation changes (B, O).
 
     One convolution on the sphere, then on rotations; between them a normalisation, a ReLU on the grid and dropout; at the end
-    the mean over all rotations. Degrees of layer i are below ``bandwidths[i]``; its grid is as fine as those need.
+    the mean over all rotations. Degrees of layer i are below ``bandwidths[i]``; its grid is as fine as those need, times
+    ``finer``: a ReLU leaves the band limit, and a finer grid samples what it makes with less error.
     """
 
-    def __init__(self, inputs: int, features: tuple[int, ...], bandwidths: tuple[int, ...], dropout: float) -> None:
+    def __init__(self, inputs: int, features: tuple[int, ...], bandwidths: tuple[int, ...], dropout: float, finer: int = 1) -> None:
         super().__init__()
         first, *others = features
         self.first = SphereConvolution(inputs, first, bandwidths[0])
@@ -109,8 +110,8 @@ class SphericalNet(nn.Module):
             RotationConvolution(a, b, degrees) for a, b, degrees in zip(features, others, bandwidths[1:], strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm3d(n) for n in features)
-        self.to_grid = nn.ModuleList(Transform(b, b) for b in bandwidths)
-        self.from_grid = nn.ModuleList(Transform(b, after) for b, after in zip(bandwidths, bandwidths[1:], strict=False))
+        self.to_grid = nn.ModuleList(Transform(finer * b, b) for b in bandwidths)
+        self.from_grid = nn.ModuleList(Transform(finer * b, after) for b, after in zip(bandwidths, bandwidths[1:], strict=False))
         self.dropout = dropout
 
     def forward(self, sphere: torch.Tensor) -> torch.Tensor:
