@@ -8,7 +8,7 @@ Legend for axes: B events of a batch, N events of a block, any further axes belo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -146,11 +146,15 @@ class Findings:
 
     ``events``: "train", "validation" and "test" → events with ``event_id``, ``tensors`` and ``class_number`` (None in test: it
     is sealed). ``scored``: "validation" and, once unsealed, "test" → one entry an ensemble (a repeat, or a fold of one).
+    ``every()``: each config with its ensembles' validation events, the best one too; read one after the other, never test.
+    ``state()``: parameters and buffers of the first ensemble's first member by name; None where the study keeps no weights.
     """
 
     config: Config
     events: Mapping[str, Any]
     scored: Mapping[str, Sequence[ScoredEvents]]
+    every: Callable[[], Iterable[tuple[Config, Sequence[ScoredEvents]]]] = tuple
+    state: Callable[[], Mapping[str, Array] | None] = lambda: None
 
 
 @dataclass(frozen=True)

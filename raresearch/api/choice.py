@@ -134,9 +134,9 @@ class Choice:
         """Names of the classes, by number."""
         return tuple(self.store.about()["schema"]["classes"])
 
-    def samples(self) -> list[Labelled]:
-        """The validation events as each ensemble of the best config scores them."""
-        return [self._reader.validation(e) for e in self.ensembles if e.config == self.config]
+    def samples(self, config: str | None = None) -> list[Labelled]:
+        """The validation events as each ensemble of ``config`` (by default the best one) scores them."""
+        return [self._reader.validation(e) for e in self.ensembles if e.config == (config or self.config)]
 
     def operating_points(
         self, *, maximise: str | FigureOfMerit | None = None, accept: float | None = None, pass_background: float | None = None,

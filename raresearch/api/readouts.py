@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raresearch.data.dataset import Dataset
-from raresearch.errors import UserError, brief
-from raresearch.experiment import Experiment, Findings
+from raresearch.errors import StoreError, UserError, brief
+from raresearch.experiment import Experiment, Findings, ScoredEvents
 from raresearch.report.readouts import FILE
 from raresearch.store.files import write_atomic
 from raresearch.store.records import parse_config
+from raresearch.types import Array, Config, Member
 
 if TYPE_CHECKING:
-    from raresearch.api.choice import Unsealed
+    from raresearch.api.choice import Choice, Unsealed
     from raresearch.api.opened import OpenStudy
 
 
@@ -54,4 +56,20 @@ def findings(opened: OpenStudy, unsealed: Unsealed | None = None) -> Findings:
     scored = {"validation": choice.samples()}
     if unsealed is not None:
         scored["test"] = [unsealed.sample(e) for e in mine]
-    return Findings(parse_config(row["values"]), {s: dataset.events(s) for s in splits}, scored)
+    events = {s: dataset.events(s) for s in splits}
+    return Findings(parse_config(row["values"]), events, scored, lambda: _every(opened, choice), lambda: _state(opened, row, mine[0].members[0]))
+
+
+def _every(opened: OpenStudy, choice: Choice) -> Iterator[tuple[Config, Sequence[ScoredEvents]]]:
+    """Each config and the validation events as its ensembles score them."""
+    values = {row["config"]: parse_config(row["values"]) for row in opened.cells().to_pylist()}
+    for config in dict.fromkeys(e.config for e in choice.ensembles):
+        yield values[config], choice.samples(config)
+
+
+def _state(opened: OpenStudy, row: Mapping[str, Any], member: Member) -> Mapping[str, Array] | None:
+    """Weights of ``member``, whose cell is ``row``; None where they were not kept."""
+    try:
+        return opened.store.weights(row["landing"], member.cell, member.epoch)
+    except StoreError:
+        return None
