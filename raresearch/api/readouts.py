@@ -57,7 +57,13 @@ def findings(opened: OpenStudy, unsealed: Unsealed | None = None) -> Findings:
     if unsealed is not None:
         scored["test"] = [unsealed.sample(e) for e in mine]
     events = {s: dataset.events(s) for s in splits}
-    return Findings(parse_config(row["values"]), events, scored, lambda: _every(opened, choice), lambda: _state(opened, row, mine[0].members[0]))
+    return Findings(
+        parse_config(row["values"]),
+        events,
+        scored,
+        lambda: _every(opened, choice),
+        lambda: _state(opened, row, mine[0].members[0]),
+    )
 
 
 def _every(opened: OpenStudy, choice: Choice) -> Iterator[tuple[Config, Sequence[ScoredEvents]]]:

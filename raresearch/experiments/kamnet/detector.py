@@ -20,7 +20,9 @@ class Detector:
     )
     pmt_radius: float = constant(850.0, "cm", "radius of the sphere of tubes", "[A]")
     scintillator_radius: float = constant(650.0, "cm", "radius of the liquid scintillator", "[P] 13 m balloon")
-    balloon_radius: float = constant(190.0, "cm", "radius of the inner balloon (150: KamLAND-Zen 400, sim-Fast)", "[P] Secs. I, IV.C")
+    balloon_radius: float = constant(
+        190.0, "cm", "radius of the inner balloon (150: KamLAND-Zen 400, sim-Fast)", "[P] Secs. I, IV.C"
+    )
     light_speed: float = constant(16.95, "cm/ns", "effective speed of scintillation light", "[R] the authors' program")
     attenuation: float = constant(1500.0, "cm", "attenuation length of light", _AS)
     rise_time: float = constant(1.2, "ns", "rise of the scintillation", _AS)
@@ -31,7 +33,9 @@ class Detector:
     spread_20: float = constant(2.35, "ns", "transit-time spread of the 20-inch tubes (sigma)", "[R]")
     charge_spread: float = constant(0.4, "PE", "spread of the charge of one photoelectron", _AS)
     dark_hits: float = constant(14.0, "hits", "dark hits in 160 ns", _AS)
-    vertex_resolution: float = constant(13.7, "cm", "resolution of each coordinate at 1 MeV, with 1/sqrt(E)", "[R] KamLAND-Zen 800")
+    vertex_resolution: float = constant(
+        13.7, "cm", "resolution of each coordinate at 1 MeV, with 1/sqrt(E)", "[R] KamLAND-Zen 800"
+    )
     energy_resolution: float = constant(0.067, "fraction", "energy resolution at 1 MeV, with 1/sqrt(E)", "[R] KamLAND-Zen 800")
     quench: float = constant(0.03, "fraction", "loss of light of an electron of vanishing energy", _AS)
     quench_energy: float = constant(0.15, "MeV", "energy over which that loss fades", _AS)
@@ -51,4 +55,6 @@ class Physics:
     energy_high: float = constant(3.0, "MeV", "window of the reconstructed energy, to", "[P] Sec. V; 2.3 for excited states")
     fiducial_radius: float = constant(157.0, "cm", "largest reconstructed radius", "[P] Sec. V")
     film_radius: float = constant(190.0, "cm", "largest reconstructed radius of film events: Fig. 7 needs their fall", "[A]")
-    match_bin: float = constant(6.0, "hits", "width of the bins in which hits are matched", "[A] 1 is the paper's, for 400,000 events")
+    match_bin: float = constant(
+        6.0, "hits", "width of the bins in which hits are matched", "[A] 1 is the paper's, for 400,000 events"
+    )

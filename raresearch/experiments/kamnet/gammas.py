@@ -116,9 +116,9 @@ def transport(photons: Photons, detector: Detector, physics: Physics, rng: np.ra
         path = rng.exponential(1.0, len(photons.event)) / (physics.electron_density * cross_section(photons.energy))
         place = photons.place + path[:, None] * photons.direction
         inside = np.einsum("pi,pi->p", place, place) < detector.scintillator_radius**2
-        photons = Photons(
-            photons.event, photons.energy, place, photons.direction, photons.time + path / SPEED_OF_LIGHT
-        ).select(inside)
+        photons = Photons(photons.event, photons.energy, place, photons.direction, photons.time + path / SPEED_OF_LIGHT).select(
+            inside
+        )
         after, cosine = scattered(photons.energy, rng)
         after = np.where(photons.energy < physics.absorption_energy, 0.0, after)
         parts.append(Deposits(photons.event, photons.energy - after, photons.place, photons.time))

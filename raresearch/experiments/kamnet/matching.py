@@ -55,7 +55,7 @@ def matched(hits: Sequence[Array], numbers: Sequence[int], width: float, rng: np
 
 def _systematic(up_to: Array, number: int, have: Array) -> Array:
     """(B,) events to take of each bin, ``number`` in all, as near to the cumulative distribution as whole numbers are."""
-    wanted = np.diff(np.r_[0, np.round(up_to * number)]).astype(np.int64)
+    wanted: Array = np.diff(np.r_[0, np.round(up_to * number)]).astype(np.int64)
     # Rounding may ask one bin for an event more than it has; a neighbour gives it.
     for place in np.flatnonzero(wanted > have):
         surplus = wanted[place] - have[place]

@@ -37,7 +37,34 @@ class HitMap(nn.Module):
         place = self.number[cell.long().clamp(0, CELLS)]  # type: ignore[index]
         value = charge if self.charges else torch.ones_like(charge)
         flat = charge.new_zeros(len(cell), self.cells + 1).scatter_add(1, place, value)
-        return flat[:, : self.cells].unflatten(1, self.shape)
+        return flat[:, : self.cells].reshape(-1, *self.shape)
+
+
+class Scale(nn.Module):
+    """Harmonics (B, C, L²) of images on the scale of their means over the sphere, as a batch normalisation sets it.
+
+    Only the mean over the sphere is centred: shifting other harmonics would single out directions. A batch of one event
+    has no scale of its own and is taken as in evaluation.
+    """
+
+    KEPT, LEAST = 0.9, 1e-5
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, harmonics: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.get_buffer("mean"), self.get_buffer("variance")
+        first = harmonics[..., 0]
+        if self.training and len(first) > 1:
+            own_mean, own_variance = first.mean(0), first.var(0)
+            with torch.no_grad():
+                mean.lerp_(own_mean, 1 - self.KEPT)
+                variance.lerp_(own_variance, 1 - self.KEPT)
+            mean, variance = own_mean, own_variance
+        centred = torch.cat([(first - mean)[..., None], harmonics[..., 1:]], -1)
+        return centred / torch.sqrt(variance + self.LEAST)[:, None]
 
 
 class KamNet(nn.Module):
@@ -61,7 +88,7 @@ class KamNet(nn.Module):
             weight = wigner.polar_weights(maps.shape[1]).float().repeat_interleave(maps.shape[2]) / maps.shape[2]
             harmonics = harmonics * weight
         self.register_buffer("harmonics", harmonics, persistent=False)
-        self.images = nn.BatchNorm1d(temporal.channels, affine=False)
+        self.scale = Scale(temporal.channels)
         self.spherical = SphericalNet(temporal.channels, features, bandwidths, rates[0], finer)
         self.dense = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((features[-1], *dense)))
         self.out = nn.Linear(dense[-1], 1)
@@ -69,11 +96,7 @@ class KamNet(nn.Module):
 
     def coefficients(self, maps: torch.Tensor) -> torch.Tensor:
         """(B, C, L²): harmonics of the context images of ``maps``, each channel on the scale of the training events."""
-        found = self.temporal(maps).flatten(2) @ self.harmonics.T  # type: ignore[operator]
-        # Only the mean over the sphere is centred: shifting other harmonics would single out directions.
-        mean = self.images(found[..., 0])
-        scale = torch.sqrt((self.images.running_var if not self.training else found[..., 0].var(0)) + self.images.eps)  # type: ignore[operator]
-        return torch.cat([mean[..., None], found[..., 1:] / scale.detach()[:, None]], -1)
+        return self.scale(self.temporal(maps).flatten(2) @ self.harmonics.T)  # type: ignore[no-any-return]
 
     def forward(self, cell: torch.Tensor, charge: torch.Tensor) -> torch.Tensor:
         x = self.spherical(self.coefficients(self.maps(cell, charge)))
@@ -109,14 +132,18 @@ class PlaneNet(nn.Module):
 def network(config: Config) -> nn.Module:
     """The network of ``model.*``. Raises `SpaceError` for what cannot be."""
     maps = HitMap(
-        _divisor("model.join_slices", config, TIMES), _divisor("model.join_pixels", config, RINGS), config["model.input"] == "charge"
+        _divisor("model.join_slices", config, TIMES),
+        _divisor("model.join_pixels", config, RINGS),
+        config["model.input"] == "charge",
     )
     if config["model.input"] not in ("charge", "hits"):
         raise SpaceError(f"model.input: {config['model.input']!r}", "must be charge or hits")
     if config["model.network"] == "cnn":
         filters = _whole_numbers("model.filters", config)
         if min(maps.shape[1:]) < 2 ** len(filters):
-            raise SpaceError("model.filters", f"{len(filters)} halvings leave nothing of {maps.shape[1]} pixels", "fewer layers")
+            raise SpaceError(
+                "model.filters", f"{len(filters)} halvings leave nothing of {maps.shape[1]} pixels", "fewer layers"
+            )
         return PlaneNet(maps, filters, _whole_numbers("model.dense", config)[0], _rate("model.dropout_dense", config))
     if config["model.network"] != "kamnet":
         raise SpaceError(f"model.network: {config['model.network']!r}", "must be kamnet or cnn")

@@ -7,6 +7,7 @@ Coefficients of a sphere are (B, I, L²), those of rotations (B, I, L, M, N) wit
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -102,7 +103,9 @@ class SphericalNet(nn.Module):
     ``finer``: a ReLU leaves the band limit, and a finer grid samples what it makes with less error.
     """
 
-    def __init__(self, inputs: int, features: tuple[int, ...], bandwidths: tuple[int, ...], dropout: float, finer: int = 1) -> None:
+    def __init__(
+        self, inputs: int, features: tuple[int, ...], bandwidths: tuple[int, ...], dropout: float, finer: int = 1
+    ) -> None:
         super().__init__()
         first, *others = features
         self.first = SphereConvolution(inputs, first, bandwidths[0])
@@ -111,7 +114,7 @@ class SphericalNet(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm3d(n) for n in features)
         self.to_grid = nn.ModuleList(Transform(finer * b, b) for b in bandwidths)
-        self.from_grid = nn.ModuleList(Transform(finer * b, after) for b, after in zip(bandwidths, bandwidths[1:], strict=False))
+        self.from_grid = nn.ModuleList(Transform(finer * b, after) for b, after in pairwise(bandwidths))
         self.dropout = dropout
 
     def forward(self, sphere: torch.Tensor) -> torch.Tensor:

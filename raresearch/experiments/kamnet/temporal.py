@@ -70,7 +70,7 @@ class PlanarAttention(nn.Module):
         """Context (B, C, H, W) and attention (B, T, C, H, W)."""
         series = [x[:, None] for x in maps.unbind(1)]
         for layer in self.layers:
-            empty = maps.new_zeros(len(maps), layer.hidden, *maps.shape[-2:])  # type: ignore[arg-type]
+            empty = maps.new_zeros(len(maps), int(layer.hidden), *maps.shape[-2:])  # type: ignore[arg-type]
             hidden, cell, found = empty, empty, []
             for x in series:
                 hidden, cell = self._step(layer, x, hidden, cell)
@@ -121,4 +121,4 @@ class PointAttention(nn.Module):
         context = self.scores(histories)[0]
         image = maps.new_zeros(*lit.shape, self.channels)
         image[lit] = context[1:] - context[:1]
-        return image.transpose(1, 2).unflatten(2, maps.shape[-2:])
+        return image.transpose(1, 2).reshape(len(maps), self.channels, *maps.shape[-2:])

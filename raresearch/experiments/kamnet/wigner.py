@@ -33,7 +33,8 @@ def polar_weights(points: int) -> Table:
     legendre = torch.stack([torch.special.legendre_polynomial_p(torch.cos(angle), degree) for degree in range(points)])
     integrals = torch.zeros(points, dtype=torch.float64)
     integrals[0] = 1.0
-    return torch.linalg.solve(legendre, integrals)
+    weights: Table = torch.linalg.solve(legendre, integrals)
+    return weights
 
 
 def polar_angles(points: int) -> Table:
@@ -50,7 +51,8 @@ def azimuths(points: int) -> Table:
 def _small(degree: int, angles: tuple[float, ...]) -> Table:
     """(β, 2l+1, 2l+1): d^l."""
     beta = torch.tensor(angles, dtype=torch.float64)
-    return o3.wigner_D(degree, torch.zeros_like(beta), beta, torch.zeros_like(beta))
+    small: Table = o3.wigner_D(degree, torch.zeros_like(beta), beta, torch.zeros_like(beta))
+    return small
 
 
 def _turn(degrees: int, angles: Table) -> tuple[Table, Table]:
@@ -115,9 +117,7 @@ def sphere_points(degrees: int, rings: int, sectors: int, largest: float) -> Tab
     polar = (torch.arange(rings, dtype=torch.float64) + 1) * largest / rings
     turn = azimuths(sectors)
     alpha, beta = (x.flatten() for x in torch.meshgrid(turn, polar, indexing="ij"))
-    parts = [
-        math.sqrt(2 * d + 1) * o3.wigner_D(d, alpha, beta, torch.zeros_like(beta))[:, :, d].T for d in range(degrees)
-    ]
+    parts = [math.sqrt(2 * d + 1) * o3.wigner_D(d, alpha, beta, torch.zeros_like(beta))[:, :, d].T for d in range(degrees)]
     return torch.cat(parts).float()
 
 
