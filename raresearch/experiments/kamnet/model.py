@@ -160,7 +160,7 @@ def network(config: Config) -> nn.Module:
 def _temporal(config: Config, maps: HitMap) -> PlanarAttention | PointAttention:
     hidden = _whole_numbers("model.hidden", config)
     if config["model.temporal"] == "pointwise":
-        return PointAttention(maps.shape[0], hidden)
+        return PointAttention(maps.shape[0], hidden, counts=not maps.charges)
     if config["model.temporal"] != "planar":
         raise SpaceError(f"model.temporal: {config['model.temporal']!r}", "must be planar or pointwise")
     kernels = _whole_numbers("model.kernels", config)
