@@ -8,7 +8,7 @@ Legend for axes: B events of a batch, N events of a block, any further axes belo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -147,12 +147,14 @@ class Findings:
     ``events``: "train", "validation" and "test" → events with ``event_id``, ``tensors`` and ``class_number`` (None in test: it
     is sealed). ``scored``: "validation" and, once unsealed, "test" → one entry an ensemble (a repeat, or a fold of one).
     ``every``: the same of each config by its label, read when it is asked for, without test and with ``every`` empty.
+    ``state()``: parameters and buffers of the first ensemble's first member by name; None where the study keeps no weights.
     """
 
     config: Config
     events: Mapping[str, Any]
     scored: Mapping[str, Sequence[ScoredEvents]]
     every: Mapping[str, Findings] = field(default_factory=dict)
+    state: Callable[[], Mapping[str, Array] | None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from raresearch.data.dataset import Dataset
-from raresearch.errors import UserError, brief
+from raresearch.errors import StoreError, UserError, brief
 from raresearch.experiment import Experiment, Findings, ScoredEvents
 from raresearch.report.readouts import FILE
 from raresearch.store.files import write_atomic
 from raresearch.store.records import parse_config
+from raresearch.types import Array, Member
 
 if TYPE_CHECKING:
     from raresearch.api.choice import Choice, Unsealed
@@ -58,16 +59,24 @@ def findings(opened: OpenStudy, unsealed: Unsealed | None = None) -> Findings:
     chosen = {e.config for e in choice.ensembles}
     labels = {config: label for config, label in opened.labels.items() if config in chosen}
     every = Lazy({label: partial(_of_config, opened, choice, config) for config, label in labels.items()})
-    return Findings(best.config, best.events, scored, every)
+    return Findings(best.config, best.events, scored, every, best.state)
 
 
 def _of_config(opened: OpenStudy, choice: Choice, config: str) -> Findings:
-    first = next(e for e in choice.ensembles if e.config == config).members[0].cell
-    row = next(r for r in opened.cells().to_pylist() if r["cell"] == first)
+    first = next(e for e in choice.ensembles if e.config == config).members[0]
+    row = next(r for r in opened.cells().to_pylist() if r["cell"] == first.cell)
     dataset = Dataset.open(opened.folder / "datasets" / str(json.loads(row["identity"])["data"]))
     events = Lazy({s: partial(dataset.events, s) for s in ("train", "validation", "test") if dataset.size(s)})
     scored = Lazy({"validation": partial(choice.samples, config)})
-    return Findings(parse_config(row["values"]), events, scored)
+    return Findings(parse_config(row["values"]), events, scored, state=partial(_state, opened, row["landing"], first))
+
+
+def _state(opened: OpenStudy, landing: str, member: Member) -> Mapping[str, Array] | None:
+    """Weights of ``member``; None where they were not kept."""
+    try:
+        return opened.store.weights(landing, member.cell, member.epoch)
+    except StoreError:
+        return None
 
 
 class Lazy(Mapping[str, Value]):

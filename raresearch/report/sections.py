@@ -10,6 +10,7 @@ from raresearch.report.figures import (
     classes,
     confusion,
     cut,
+    difference,
     efficiency,
     grid,
     hyperparameters,
@@ -62,6 +63,7 @@ SECTIONS: Sequence[Section] = (
         (
             (grid.draw, ""),
             (grid.heat_map, ""),
+            (difference.draw, ""),
             (search.convergence, ""),
             (search.parallel, ""),
             (hyperparameters.importance, ""),

@@ -23,6 +23,13 @@ class Reading(Toy):
                 kept = (sample.scores > 0.5) & (sample.label == 1)
                 rows.append((split, float(kept.sum()), float(len(findings.events[split].event_id))))
         assert findings.events["test"].class_number is None
+        rates = [e.config["train.learning_rate"] for e in findings.every.values() if len(e.scored["validation"]) == 2]
+        assert len(rates) == ROUNDS, rates
+        weights = findings.state()
+        if KEPT:
+            self.model(findings.config).load_state_dict({n: __import__("torch").tensor(a) for n, a in weights.items()})
+        else:
+            assert weights is None
         BREAK
         return [ReadOut("Kept", ("split", "kept", "events"), tuple(rows), "a note")]
 """
@@ -31,15 +38,19 @@ STUDY = """
 study: reading
 experiment: ./reading.py
 fixed: {data.events: 600, train.epochs: 2}
+space: {train.learning_rate: {choice: [0.001, 0.002]}}
+searcher: grid
 repeats: 2
 objective: roc_auc
+keep: {scores: all, weights: WEIGHTS}
 execution: {backend: local}
 """
 
 
-def write(folder: Path, spoil: str = "pass") -> Path:
-    (folder / "reading.py").write_text(EXPERIMENT.replace("BREAK", spoil))
-    (folder / "reading.yaml").write_text(STUDY)
+def write(folder: Path, spoil: str = "pass", weights: str = "kept") -> Path:
+    content = EXPERIMENT.replace("BREAK", spoil).replace("ROUNDS", "2").replace("KEPT", str(weights == "kept"))
+    (folder / "reading.py").write_text(content)
+    (folder / "reading.yaml").write_text(STUDY.replace("WEIGHTS", weights))
     return folder / "reading.yaml"
 
 
@@ -61,7 +72,14 @@ def test_a_read_out_that_fails_spoils_nothing_and_says_why(tmp_path: Path) -> No
     notes: list[str] = []
     path = write(tmp_path, "raise KeyError('energy')")
     study = rs.run(path, out=tmp_path / "run", progress=Progress(note=notes.append))
-    assert study.done() == 2
+    assert study.done() == 4
     assert not (tmp_path / "run/readouts.json").exists()
     (note,) = notes
     assert note.startswith("no read-outs: reading.read_out: KeyError")
+
+
+def test_weights_that_the_study_dropped_are_none_and_every_config_is_read(tmp_path: Path) -> None:
+    notes: list[str] = []
+    rs.run(write(tmp_path, weights="none"), out=tmp_path / "run", progress=Progress(note=notes.append))
+    assert notes == []
+    assert (tmp_path / "run/readouts.json").is_file()

@@ -5,7 +5,7 @@ value of a second, a panel for each combination of the others; and as a heat map
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,7 +19,7 @@ from raresearch.report.figures.style import MARKERS, Drawing, canvas, look
 from raresearch.report.labels import pretty, sentence
 from raresearch.report.numbers import Spread, decimals
 from raresearch.report.results import Results
-from raresearch.types import canonical
+from raresearch.types import Array, canonical
 
 MOST_LEVELS, MOST_PANELS = 10, 9
 EPOCHS = "train.epochs"
@@ -231,17 +231,11 @@ def _heat(
     places: int,
 ) -> Any:
     second = plan.second
-    levels = second.levels if second else ()
-    grid = np.full((len(levels), len(plan.x.levels)), np.nan)
-    best = next(iter(spreads))
-    for config, spread in spreads.items():
-        values = results.configs[config]
-        for y, level in enumerate(levels):
-            if _is(values, plan, panel, level):
-                x = plan.x.levels.index(values[plan.x.name])
-                grid[y, x] = spread.mean
-                if config == best:
-                    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d55e00", lw=3.5, zorder=3))
+    grid, best = np.full((len(second.levels) if second else 0, len(plan.x.levels)), np.nan), next(iter(spreads))
+    for config, (y, x) in _places(results, plan, panel, spreads):
+        grid[y, x] = spreads[config].mean
+        if config == best:
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#d55e00", lw=3.5, zorder=3))
     low, high = ends if ends[1] > ends[0] else (ends[0] - 1e-9, ends[1] + 1e-9)
     edges = np.arange(grid.shape[1] + 1) - 0.5, np.arange(grid.shape[0] + 1) - 0.5
     image = axes.pcolormesh(*edges, np.ma.masked_invalid(grid), cmap="cividis", vmin=low, vmax=high)
@@ -254,3 +248,23 @@ def _heat(
     axes.set_xticks(range(grid.shape[1]), plan.x.texts)
     axes.set_yticks(range(grid.shape[0]), second.texts if second else [])
     return image
+
+
+def _places(
+    results: Results, plan: Plan, panel: Sequence[Any], configs: Iterable[str]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each of ``configs`` that lies in ``panel``, and where: (second, x)."""
+    for config in configs:
+        values = results.configs[config]
+        for y, level in enumerate(plan.second.levels if plan.second else ()):
+            if _is(values, plan, panel, level):
+                yield config, (y, plan.x.levels.index(values[plan.x.name]))
+
+
+def means_of(results: Results, plan: Plan, panel: Sequence[Any]) -> Array:
+    """(second, x) mean objectives of a panel; NaN where a config has no finished training."""
+    spreads = _spreads(results)
+    grid = np.full((len(plan.second.levels) if plan.second else 0, len(plan.x.levels)), np.nan)
+    for config, place in _places(results, plan, panel, spreads):
+        grid[place] = spreads[config].mean
+    return grid
