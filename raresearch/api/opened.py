@@ -122,7 +122,7 @@ class OpenStudy:
 
     def done(self) -> int:
         """Cells that are done."""
-        return self.cells()["state"].to_pylist().count("done")
+        return int(self.cells()["state"].to_pylist().count("done"))
 
     def failed(self) -> list[dict[str, Any]]:
         """Rows of the cells that failed and were not trained again since."""
