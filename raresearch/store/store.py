@@ -79,8 +79,8 @@ class Store:
     def about(self) -> dict[str, Any]:
         """What `create` was given: identity, spec, versions."""
         try:
-            content = json.loads((self.root / "study.json").read_text())
-        except json.JSONDecodeError as error:
+            content = dict(json.loads((self.root / "study.json").read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:  # no UTF-8, no JSON, no mapping
             raise StoreError(
                 str(self.root / "study.json"), "not readable as JSON", "restore it or start a new folder"
             ) from error
@@ -222,7 +222,10 @@ class Store:
         path = self.root / "cells" / landing / f"scores-{events}.arrow"
         if not path.is_file():
             raise StoreError(str(path), "these scores were not kept", "set `keep: {scores: all}` and run again")
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        except pa.ArrowInvalid as error:
+            raise _damaged(path, "Arrow") from error
         # Landed as one batch: `combine_chunks` would copy even a single chunk, and a large study's scores fill the memory.
         chunks = table["scores"]
         column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
@@ -231,16 +234,24 @@ class Store:
 
     def weights(self, landing: str, key: str, epoch: int) -> dict[str, Array]:
         """Parameters of ``key`` after ``epoch``; `StoreError` where the policy dropped them."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         prefix = f"{key}/{epoch}/"
         path = self.root / "cells" / landing / "weights.safetensors"
         if path.is_file():
-            with safe_open(path, framework="numpy") as file:
-                found = {n.removeprefix(prefix): file.get_tensor(n) for n in list(file.keys()) if n.startswith(prefix)}
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    found = {n.removeprefix(prefix): file.get_tensor(n) for n in list(file.keys()) if n.startswith(prefix)}
+            except SafetensorError as error:
+                raise _damaged(path, "safetensors") from error
             if found:
                 return found
         raise StoreError(f"weights of cell {key}, epoch {epoch}", "not kept", "set `keep: {weights: kept}` and run again")
+
+
+def _damaged(path: Path, kind: str) -> StoreError:
+    remedy = f"remove the folder {path.parent} and run the study again: only its cells are trained anew"
+    return StoreError(str(path), f"damaged (not readable as {kind})", remedy)
 
 
 def _write_text(path: Path, content: str) -> None:
