@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from raresearch.report.axes import StudyAxis, is_grid, study_axes
-from raresearch.report.figures import grid, hyperparameters, search
+from raresearch.report.figures import difference, grid, hyperparameters, search
 from raresearch.report.figures.style import encode, style
 
 sys.path.append(str(Path(__file__).parent))
@@ -176,3 +176,27 @@ def test_a_running_median_follows_its_neighbours_and_levels_have_one_each():
     assert at.tolist() == [float(i) for i in range(half, 40 - half)]
     by_place = y[np.argsort(x)]
     assert median.tolist() == [np.median(by_place[i - half : i + half + 1]) for i in range(half, 40 - half)]
+
+
+def test_two_networks_over_one_grid_are_compared_point_by_point(tmp_path):
+    axes = {"data.photocoverage": (0.2, 0.3, 0.4), "data.quantum_efficiency": (0.2, 0.25), "model.network": ("a", "b")}
+    points = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    configs = {f"d{i}": p for i, p in enumerate(points)}
+    spec = {"searcher": "grid", "space": {"axes": [{"name": n, "choice": list(v)} for n, v in axes.items()]}}
+    results = read(*synthetic_store(tmp_path, configs=configs, repeats=1, n=120, epochs=2, spec=spec))
+    drawing = made(difference.draw, results)
+    assert len(drawing.rows) == 6
+    network = {"a": {}, "b": {}}
+    for config in results.ranked():
+        p = results.configs[config]
+        point = str(p["data.photocoverage"]), str(p["data.quantum_efficiency"])
+        network[p["model.network"]][point] = results.done(config)[0].cells[0].estimates[results.objective.name].value
+    for row in drawing.rows:
+        point = row["data.photocoverage"], row["data.quantum_efficiency"]
+        assert row["difference"] == pytest.approx(network["a"][point] - network["b"][point])
+    mean = np.mean([row["difference"] for row in drawing.rows])
+    assert f"Mean {mean:+.3f}".replace("-", "−") in drawing.caption
+
+
+def test_what_is_no_pair_of_maps_has_no_difference(searched):
+    assert made(difference.draw, searched) is None
