@@ -146,11 +146,13 @@ class Findings:
 
     ``events``: "train", "validation" and "test" → events with ``event_id``, ``tensors`` and ``class_number`` (None in test: it
     is sealed). ``scored``: "validation" and, once unsealed, "test" → one entry an ensemble (a repeat, or a fold of one).
+    ``weights``: the state of the first ensemble's first network by parameter name; empty where the study keeps no weights.
     """
 
     config: Config
     events: Mapping[str, Any]
     scored: Mapping[str, Sequence[ScoredEvents]]
+    weights: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

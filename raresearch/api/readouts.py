@@ -54,4 +54,7 @@ def findings(opened: OpenStudy, unsealed: Unsealed | None = None) -> Findings:
     scored = {"validation": choice.samples()}
     if unsealed is not None:
         scored["test"] = [unsealed.sample(e) for e in mine]
-    return Findings(parse_config(row["values"]), {s: dataset.events(s) for s in splits}, scored)
+    first = mine[0].members[0]
+    kept = opened.spec.keep.weights == "kept"  # else the member that the rule chooses may have lost them
+    weights = opened.store.weights(row["landing"], first.cell, first.epoch) if kept else {}
+    return Findings(parse_config(row["values"]), {s: dataset.events(s) for s in splits}, scored, weights)

@@ -65,3 +65,15 @@ def test_a_read_out_that_fails_spoils_nothing_and_says_why(tmp_path: Path) -> No
     assert not (tmp_path / "run/readouts.json").exists()
     (note,) = notes
     assert note.startswith("no read-outs: reading.read_out: KeyError")
+
+
+def test_read_outs_see_the_weights_where_a_study_keeps_them(tmp_path: Path) -> None:
+    spoil = "return [ReadOut('Weights', ('name',), tuple((n,) for n in findings.weights))]"
+    for keep in ("none", "kept"):
+        folder = tmp_path / keep
+        folder.mkdir()
+        path = write(folder, spoil)
+        path.write_text(STUDY + f"keep: {{weights: {keep}}}\n")
+        rs.run(path, out=folder / "run")
+        (table,) = json.loads((folder / "run/readouts.json").read_text())
+        assert bool(table["rows"]) == (keep == "kept")

@@ -82,4 +82,3 @@ def accepted(
                 images[done] = 0
         charge[:, low : high + 1] = 0.0
     return done, throws
-

@@ -6,12 +6,12 @@ Li, Chen, Han, Wang; 2023).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from raresearch.experiment import Experiment, Schema, TensorField
+from raresearch.experiment import Experiment, Findings, ReadOut, Schema, TensorField
 from raresearch.experiments import constants
 from raresearch.experiments.pandax3.detector import SIDE, Gas, Tpc
 from raresearch.experiments.pandax3.vocabulary import CLASSES, OBSERVERS, SIGNAL
@@ -95,3 +95,9 @@ class PandaX3(Experiment):
         from raresearch.experiments.pandax3.model import flipped
 
         return {**inputs, "image": flipped(inputs["image"])}
+
+    def read_out(self, findings: Findings) -> Sequence[ReadOut]:
+        """Figs. 6 to 10 and 3 as tables: feature maps by stage, groups of filters, last weights, example events."""
+        from raresearch.experiments.pandax3.readouts import read_outs
+
+        return read_outs(findings)

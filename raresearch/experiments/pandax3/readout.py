@@ -113,9 +113,7 @@ def collect(packets: Array, number: int, readout: Readout, charge: Array) -> tup
 
 
 @compiled
-def digitise(
-    charge: Array, low: int, high: int, readout: Readout, counts: Array, rng: np.random.Generator
-) -> int:
+def digitise(charge: Array, low: int, high: int, readout: Readout, counts: Array, rng: np.random.Generator) -> int:
     """Pulses of strips ``low`` to ``high`` as whole counts of `FULL` at full scale; number of pixels above threshold."""
     hits, t_max = 0, counts.shape[2]
     for plane in range(2):

@@ -23,9 +23,7 @@ def anywhere(physics: Physics, rng: np.random.Generator) -> tuple[float, float, 
 
 
 @compiled
-def start_decay(
-    q: float, quantiles: Array, physics: Physics, stack: Array, counts: Array, rng: np.random.Generator
-) -> None:
+def start_decay(q: float, quantiles: Array, physics: Physics, stack: Array, counts: Array, rng: np.random.Generator) -> None:
     """Two electrons from one place; angle from 1 - β1 β2 cos θ."""
     place = rng.random() * (len(quantiles) - 1)
     i = min(int(place), len(quantiles) - 2)
@@ -45,9 +43,7 @@ def start_gamma(energy: float, physics: Physics, stack: Array, counts: Array, rn
 
 
 @compiled
-def follow(
-    most: float, physics: Physics, stack: Array, counts: Array, deposits: Array, rng: np.random.Generator
-) -> float:
+def follow(most: float, physics: Physics, stack: Array, counts: Array, deposits: Array, rng: np.random.Generator) -> float:
     """All particles of the stack; returns the energy that escaped. Ends early once that exceeds ``most``.
 
     Photons go first: most background events can be given up before an electron is followed.
@@ -64,7 +60,7 @@ def follow(
         counts[0] -= 1
         kind, energy = int(row[0]), row[1]
         place, direction = (row[2], row[3], row[4]), (row[5], row[6], row[7])
-        if kind == PHOTON or kind == FORCED:
+        if kind in (PHOTON, FORCED):
             escaped += follow_photon(energy, place, direction, kind == FORCED, physics, stack, counts, deposits, rng)
             continue
         lost, x, y, z = follow_electron(energy, place, direction, physics, stack, counts, deposits, rng)
