@@ -78,7 +78,9 @@ def by_stage(maps: dict[str, Array], signal: Array) -> ReadOut:
             )
         )
     columns = ("stage", "filters", "pixels", "largest separation", "median separation", "constant filters")
-    note = f"{len(signal)} events. Separation: difference of signal's and background's mean of a filter's largest activation over its spread. "
+    note = (
+        f"{len(signal)} events. Separation: a filter's largest activation, difference of the classes' means over its spread. "
+    )
     return ReadOut(
         "Feature maps by stage", columns, tuple(rows), note + "The largest of many filters is above 0 by chance alone."
     )
