@@ -67,7 +67,7 @@ class KamNet(Experiment):
         "model.temporal": "planar, the paper's [P]; pointwise: each pixel's own history, invariant under rotations by construction [A]",
         "model.hidden": "channels of the ConvLSTM layers [R]; the last is the number of context images (22; the text has 32)",
         "model.kernels": "sides of their kernels, planar only [R]",
-        "model.recompute": "planar: gates are computed again in the backward pass, a fifth of the memory [A]",
+        "model.recompute": "planar: gates are computed again in the backward pass, for less memory [A]",
         "model.features": "features of the convolutions on the sphere and on rotations [R]",
         "model.bandwidths": "bandwidths after each of them [R] linspace(19, 2, 5) without its first, rounded down",
         "model.oversampling": "grids of rotations finer by this factor: less aliasing, 8 times the work for 2 [A]; 1 is the paper's",

@@ -39,7 +39,7 @@ def soft_cosine(mean: float, kappa: Array, rng: np.random.Generator) -> float:
     i = min(int(place), len(kappa) - 2)
     k = kappa[i] + (place - i) * (kappa[i + 1] - kappa[i])
     r = rng.random()
-    return max(-1.0, 1.0 + math.log(r + (1.0 - r) * math.exp(-2.0 * k)) / k)
+    return max(-1.0, 1.0 + math.log(r + (1.0 - r) * math.exp(-2.0 * float(k))) / float(k))
 
 
 @compiled
@@ -52,7 +52,7 @@ def moller(energy: float, rng: np.random.Generator) -> float:
         # weight over 1/ε², at most 1 + ε²/(1-ε)² + a ε² <= 2.25
         weight = 1.0 + (e / (1.0 - e)) ** 2 + a * e * e - b * e / (1.0 - e)
         if rng.random() * 2.25 < weight:
-            return e * energy
+            return float(e * energy)
 
 
 @compiled
@@ -61,7 +61,7 @@ def bremsstrahlung(energy: float, rng: np.random.Generator) -> float:
     while True:
         k = PHOTON * (energy / PHOTON) ** rng.random()
         if rng.random() < 1.0 - BREMS_SLOPE * k / energy:
-            return k
+            return float(k)
 
 
 @compiled

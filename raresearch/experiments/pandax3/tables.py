@@ -145,8 +145,7 @@ def deflection(energy: Array, gas: Gas, most: Array | float = 1.0) -> Array:
     # Even in ln(μ + A): the integrand's scale.
     mu = a * ((1 + np.broadcast_to(most, energy.shape)[:, None] / a) ** x - 1)
     integrand = 2 * mu / (mu + a) * mott(beta2(energy)[:, None], mu)
-    result: Array = (k * np.trapezoid(integrand, np.log(mu + a), axis=1)[:, None])[:, 0]
-    return result
+    return np.asarray(k[:, 0] * np.trapezoid(integrand, np.log(mu + a), axis=1))
 
 
 def electron_table(energy: Array, gas: Gas) -> Array:
