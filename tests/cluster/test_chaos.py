@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 CHAOS = Path(__file__).with_name("chaos.py")
+pytestmark = pytest.mark.cluster
 
 
 @pytest.mark.slow

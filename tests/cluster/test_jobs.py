@@ -13,6 +13,8 @@ import pytest
 
 import raresearch as rs
 
+pytestmark = pytest.mark.cluster
+
 EXPERIMENT = """
 import os, time
 from raresearch.testing.toy import Toy
