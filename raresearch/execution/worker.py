@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -45,6 +46,11 @@ class WorkContext:
     remote: str = ""  # the URI of what ``store`` mirrors, on every node for itself
     limits: Limits = field(default_factory=Limits)
 
+    @cached_property
+    def opened(self) -> Store:
+        """The store, opened once a worker: it reads each landing once, where a new one a pack would read all of them again."""
+        return Store(mirror(self.remote) if self.remote else self.store)
+
 
 def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[str], None] | None = None) -> list[Outcome]:
     """Train what of ``pack`` has not landed yet, land it, and say what became of every cell, in the pack's order.
@@ -52,13 +58,12 @@ def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[s
     ``kill`` ends this process where a training exceeds its limits and does not react. Raises `WriteFailed` where the store
     did not take a result, `UserError` where the input is wrong.
     """
-    root = mirror(context.remote) if context.remote else context.store
-    store = Store(root)
+    store = context.opened
     with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
         landing = _Landing(store, digest([c.key for c in pack.cells], 12))
         todo = [c for c in pack.cells if mine[c.key]]
         if todo:
-            with at_work(root, [c.key for c in todo]):
+            with at_work(store.root, [c.key for c in todo]):
                 _train_within(context, todo, landing, report, kill)
     missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
     there = store.outcomes() if missing else {}

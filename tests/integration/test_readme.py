@@ -63,6 +63,8 @@ def run(line, place):
     words = [sys.executable, "-m", "raresearch.cli", *words[1:]]
     if "run" in words and any("pandax2" in w for w in words):
         words += [*SMALL, "--out", "runs/first"]
+    elif "--like" in words:
+        words += SMALL  # the pilot is the small run of above
     elif "run" in words:
         words += ["--set", "fixed.data.events=1000", "--set", "fixed.train.epochs=2", "--set", "repeats=1"]
     out = subprocess.run(words, cwd=place, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160"})

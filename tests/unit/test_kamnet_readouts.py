@@ -109,7 +109,7 @@ def test_tables_say_what_each_class_and_the_control_do():
     experiment = KamNetBismuth()
     sample = scored(experiment.classes, experiment.signal, 4)
     config = dict(experiment.defaults)
-    every = lambda: [(config, [sample]), ({**config, "model.network": "cnn"}, [sample])]  # noqa: E731
+    every = {name: Findings({**config, "model.network": name}, {}, {"validation": [sample]}) for name in ("kamnet", "cnn")}
     tables = {t.title: t for t in read_outs(Findings(config, {}, {"validation": [sample]}, every), experiment)}
     rows = {row[1]: row for row in tables["Rejection class by class"].rows}
     assert set(rows) == set(experiment.classes)
@@ -147,7 +147,7 @@ def test_attention_of_kept_weights_averages_to_one():
     observers = {n: found[n] for n in ("hits", "energy", "radius")}
     sample = sample_of(np.arange(40.0), label, found["class"], observers)
     events = SimpleNamespace(event_id=np.arange(40), tensors={n: found[n] for n in ("cell", "charge")})
-    findings = Findings(config, {"validation": events}, {"validation": [sample]}, tuple, lambda: state)
+    findings = Findings(config, {"validation": events}, {"validation": [sample]}, state=lambda: state)
     table = next(t for t in read_outs(findings, experiment) if t.title == "Attention over time slices")
     attention = np.asarray([row[1:3] for row in table.rows], float)
     np.testing.assert_allclose(attention.mean(0), 1.0, rtol=1e-5)
