@@ -69,6 +69,7 @@ def test_a_folder_that_cannot_be_written_is_reported_and_not_raised(tmp_path):
     assert report.code == probe("there", None, 0).code
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_the_command_asks_the_nodes_of_a_real_cluster_and_leaves_nothing_behind(tmp_path):
     line = [sys.executable, "-m", "raresearch.cli", "doctor", "--out", str(tmp_path / "runs"), "--json"]
