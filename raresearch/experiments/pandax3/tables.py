@@ -138,14 +138,15 @@ def rutherford(energy: Array, gas: Gas) -> Array:
     return result
 
 
-def deflection(energy: Array, gas: Gas, most: Array | float = 1.0) -> Array:
+def deflection(energy: Array, gas: Gas, most: Array | None = None) -> Array:
     """Mean 1 - cos θ per cm of scatters with μ below ``most``; over all, the inverse of the transport path λ1."""
     a, k = screening(energy)[:, None], rutherford(energy, gas)[:, None]
     x = np.linspace(0, 1, 801)[None, :]
+    top = np.ones_like(energy) if most is None else most
     # Even in ln(μ + A): the integrand's scale.
-    mu = a * ((1 + np.broadcast_to(most, energy.shape)[:, None] / a) ** x - 1)
+    mu = a * ((1 + top[:, None] / a) ** x - 1)
     integrand = 2 * mu / (mu + a) * mott(beta2(energy)[:, None], mu)
-    result: Array = (k * np.trapezoid(integrand, np.log(mu + a), axis=1)[:, None])[:, 0]
+    result: Array = k[:, 0] * np.trapezoid(integrand, np.log(mu + a), axis=1)
     return result
 
 
