@@ -37,7 +37,7 @@ def soft_cosine(mean: float, kappa: Array, rng: np.random.Generator) -> float:
         return 1.0 - min(2.0, mean * rng.standard_exponential())
     place = min(mean, 1.0) * (len(kappa) - 1)
     i = min(int(place), len(kappa) - 2)
-    k = kappa[i] + (place - i) * (kappa[i + 1] - kappa[i])
+    k: float = kappa[i] + (place - i) * (kappa[i + 1] - kappa[i])
     r = rng.random()
     return max(-1.0, 1.0 + math.log(r + (1.0 - r) * math.exp(-2.0 * float(k))) / float(k))
 
@@ -59,7 +59,7 @@ def moller(energy: float, rng: np.random.Generator) -> float:
 def bremsstrahlung(energy: float, rng: np.random.Generator) -> float:
     """Energy of a photon above `PHOTON`."""
     while True:
-        k = PHOTON * (energy / PHOTON) ** rng.random()
+        k: float = PHOTON * (energy / PHOTON) ** rng.random()
         if rng.random() < 1.0 - BREMS_SLOPE * k / energy:
             return float(k)
 
