@@ -149,7 +149,7 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_terminated_run_says_so_and_can_go_on(tmp_path, undisturbed):
     folder = tmp_path / "study"
     log = write_study(folder)
