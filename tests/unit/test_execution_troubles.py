@@ -176,7 +176,7 @@ def test_a_training_beyond_its_time_is_interrupted_even_where_it_catches_every_e
         while True:
             try:
                 busy(30)
-            except Exception:
+            except Exception:  # as a user's training might: the limit must come through all the same
                 continue
 
     with pytest.raises(LimitExceeded, match=r"execution\.cell_seconds \(0\.05 s\)"), watched(Limits(seconds=0.05), 2):
