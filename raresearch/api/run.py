@@ -18,6 +18,7 @@ from raresearch.api.readouts import keep_read_outs
 from raresearch.data.dataset import Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
+from raresearch.data.several import prepare_several
 from raresearch.data.splits import Fractions
 from raresearch.ensembles.evaluation import cell_values, config_score
 from raresearch.ensembles.retention import KeptByRule
@@ -70,9 +71,7 @@ class Datasets:
         """Fingerprint of the data that ``config`` asks for; prepares it if it is new."""
         names = config_id({k: v for k, v in config.items() if k.startswith("data.")})
         if names not in self._of_config:
-            split = self.spec.split
-            fractions = Fractions(split.train, split.validation, split.test)
-            plan = DataPlan(self.parts.experiment, config, self.spec.seed, fractions)
+            plan = self._plan(config)
             there = elsewhere(self.root.parent)
             there.pull_datasets()
             dataset = prepare(plan, self.root, engine=self.engine, progress=self.progress)  # type: ignore[arg-type]
@@ -82,6 +81,19 @@ class Datasets:
             if self._store is not None:  # a search that varies the data: its scores are read while it goes on
                 self._keep(self._store, self.loaded[dataset.fingerprint])
         return self._of_config[names]
+
+    def ahead(self, configs: Sequence[Config]) -> None:
+        """Prepare the data of all ``configs``, several at a time."""
+        elsewhere(self.root.parent).pull_datasets()
+        plans = {config_id({k: v for k, v in c.items() if k.startswith("data.")}): self._plan(c) for c in configs}
+        prepare_several(list(plans.values()), self.root, self.engine, self.progress)  # type: ignore[arg-type]
+        for config in configs:
+            self.fingerprint(config)
+
+    def _plan(self, config: Config) -> DataPlan:
+        split = self.spec.split
+        fractions = Fractions(split.train, split.validation, split.test)
+        return DataPlan(self.parts.experiment, config, self.spec.seed, fractions)
 
     def keep_events(self, store: Store) -> None:
         """Write the event lists that scores are ordered by: of all data there is now, and of what will be prepared later."""
@@ -219,8 +231,7 @@ def _run_on_ray(
 def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, progress: Progress, retry_failed: bool) -> Study:
     points = known_points(spec)
     # Data comes before trials: Ray Data inside a cluster whose CPUs are all taken by trials waits for ever.
-    for config in [spec.config(p, parts.experiment) for p in points] or [spec.config({}, parts.experiment)]:
-        datasets.fingerprint(config)
+    datasets.ahead([spec.config(p, parts.experiment) for p in points] or [spec.config({}, parts.experiment)])
     labels = {config_id(spec.config(p, parts.experiment)): spec.space.label(p) for p in points}
     store = Store.create(folder, identity(spec, parts), about(spec, parts, labels))
     datasets.keep_events(store)

@@ -100,21 +100,28 @@ def _by_ray(writer: BlockWriter, first: int = 0) -> Generator[BlockReport, None,
         blocks = ray.data.range(n, override_num_blocks=n).map_batches(make, batch_size=1)
         with closing(iter(blocks.iter_rows())) as rows:
             for row in rows:
-                yield _report(json.loads(row["report"]))
+                yield BlockReport(**crossed(row["report"]))
 
 
 def _outcome(writer: BlockWriter, number: int) -> str:
-    # A bad block is a value, not an exception: Ray Data would wrap it in pages of traceback.
+    return crossing(lambda: writer(number).to_json())
+
+
+def crossing(make: Callable[[], dict[str, Any]]) -> str:
+    """What ``make`` gives, or the user's error that it raises, as JSON that `crossed` understands in another process."""
+    # A bad block is a value, not an exception: Ray would wrap it in pages of traceback.
     try:
-        return json.dumps(writer(number).to_json())
+        return json.dumps(make())
     except (DataError, StoreError) as error:
         return json.dumps({"error": type(error).__name__, "message": [error.place, error.rule, error.remedy]})
 
 
-def _report(content: dict[str, Any]) -> BlockReport:
+def crossed(text: str) -> dict[str, Any]:
+    """The content of `crossing`; raises the error that it carries."""
+    content: dict[str, Any] = json.loads(text)
     if "error" in content:
         raise _CROSSING[content["error"]](*content["message"])
-    return BlockReport(**content)
+    return content
 
 
 @contextmanager

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raresearch.data import file_blocks
+from raresearch.data import engines, file_blocks, several
 from raresearch.data.dataset import Dataset
 from raresearch.data.engines import OnDemand
 from raresearch.data.ingest import ingest
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
 from raresearch.data.sealed import read_sealed
+from raresearch.data.several import prepare_several
 from raresearch.data.splits import Fractions
 from raresearch.errors import DataError, StoreError
 from raresearch.experiment import Experiment, Schema, TensorField
@@ -72,7 +73,7 @@ class SaysWhere(Toy):
 
     def simulate(self, config, rng, n):
         time.sleep(self.seconds)
-        (self.folder / f"{os.getpid()}-{rng.bit_generator.state['state']['state']}").touch()
+        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
         return super().simulate(config, rng, n)
 
 
@@ -114,14 +115,44 @@ def test_ray_and_local_give_the_same_bytes_and_ray_reports_progress(tmp_path):
 
 
 @pytest.mark.usefixtures("ray")
-@pytest.mark.parametrize("seconds", [0.0, 1.5])
-def test_auto_stays_here_for_little_work_and_takes_ray_data_for_more(tmp_path, seconds):
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_auto_stays_here_for_little_work_and_takes_ray_data_for_more(tmp_path, seconds, monkeypatch):
+    monkeypatch.setattr(engines, "START_SECONDS", 1.5)
     (tmp_path / "pids").mkdir()
     dataset = prepare(plan(SaysWhere(tmp_path / "pids", seconds)), tmp_path / "auto", engine="auto")
     made = [int(path.name.split("-")[0]) for path in (tmp_path / "pids").iterdir()]
     assert len(made) == 11
-    assert made.count(os.getpid()) == (1 if seconds else 11)  # ten blocks of 1.5 s are more than Ray Data's start
+    assert made.count(os.getpid()) == (1 if seconds else 11)  # ten blocks of .3 s are more than 1.5 s
     assert files_of(dataset) == files_of(prepare(plan(), tmp_path / "local", engine="local"))
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("worth", [True, False])
+def test_several_datasets_are_made_at_the_same_time_where_that_is_worth_it(tmp_path, monkeypatch, worth):
+    monkeypatch.setattr(several, "START_SECONDS", 0.1 if worth else 1e9)
+    (tmp_path / "pids").mkdir()
+    plans = [plan(SaysWhere(tmp_path / "pids", 0.1), events=n) for n in (200, 300, 400, 300)]
+    prepare(plans[1], tmp_path / "many", engine="local")
+    seen: list[tuple[int, int]] = []
+    prepare_several(plans, tmp_path / "many", "auto", lambda done, total: seen.append((done, total)))
+    here = [path.name.startswith(f"{os.getpid()}-") for path in (tmp_path / "pids").iterdir()]
+    assert here.count(True) == (3 + 2 if worth else 3 + 2 + 4)  # the one of before and the first
+    assert seen == [(2, 6), (6, 6)]
+    for number in (0, 1, 2):
+        alone = prepare(plans[number], tmp_path / "alone", engine="local")
+        assert files_of(Dataset.open(tmp_path / "many" / plans[number].fingerprint)) == files_of(alone)
+
+
+@pytest.mark.usefixtures("ray")
+def test_one_bad_dataset_among_several_is_one_line_and_leaves_nothing_half_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(several, "START_SECONDS", 0.0)
+    plans = [plan(), plan(NanInOneBlock(), events=1200), plan(Slow(), events=1300)]
+    with pytest.raises(DataError, match=r"toy-ray.simulate: block \d+: column 'x': NaN or infinite"):
+        prepare_several(plans, tmp_path, "auto", lambda done, total: None)
+    end = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) > 1 and time.monotonic() < end:
+        time.sleep(0.05)  # what was under way hears of it between two blocks
+    assert [p.name for p in tmp_path.iterdir()] == [plans[0].fingerprint]
 
 
 def test_ray_is_started_on_demand_only(tmp_path):

@@ -33,7 +33,8 @@ class Counted(Toy):
             self._log("begin", state["name"])
         if not model.training:
             state["evaluations"] += 1
-            time.sleep(0.08)  # about 2 s a cell on any machine: two early kills leave cells for the third start
+            if os.path.exists(SLOW):  # about a second a cell on any machine, so that the kills meet a study half done
+                time.sleep(0.08)
             if state["evaluations"] == 2 * EPOCHS:  # validation and test, each epoch
                 self._log("end", state["name"])
         return super().forward(model, inputs, config)
@@ -56,11 +57,14 @@ execution: {{backend: ray_tune, workers: 2}}
 """
 
 
-def write_study(folder):
+def write_study(folder, slow=True):
     folder.mkdir()
     log = folder / "log"
     log.touch()
+    if slow:
+        (folder / "slow").touch()
     text = EXPERIMENT.replace("2 * EPOCHS", str(2 * EPOCHS)).replace("LOG", repr(str(log)))
+    text = text.replace("SLOW", repr(str(folder / "slow")))
     (folder / "counted.py").write_text(text)
     (folder / "counted.yaml").write_text(STUDY)
     return log
@@ -113,7 +117,7 @@ def tables(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "study"
-    write_study(folder)
+    write_study(folder, slow=False)
     # In this process, without Ray: so the comparison also shows that the backend does not matter.
     finish(start(folder, "--set", "execution.backend=local"), folder, 0)
     return tables(folder)
@@ -139,6 +143,7 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
     ended = {name for _, name, _ in lines(log, "end")}
     running = [int(pid) for _, name, pid in lines(log, "begin") if name not in ended and Path(f"/proc/{pid}").exists()]
     os.kill(running[-1], signal.SIGKILL)
+    (folder / "slow").unlink()
     finish(process, folder, 0)
 
     assert tables(folder) == undisturbed
@@ -157,6 +162,7 @@ def test_a_terminated_run_says_so_and_can_go_on(tmp_path, undisturbed):
     wait_for(lambda: len(lines(log, "end")) > 2, process, folder)
     process.send_signal(signal.SIGTERM)
     out = finish(process, folder, 130)
+    (folder / "slow").unlink()
     assert "the same line goes on" in out
     before = rs.open(folder / "run").done()
     assert before >= 1
