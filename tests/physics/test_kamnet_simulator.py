@@ -11,7 +11,7 @@ from raresearch.experiments.kamnet.decays import EXCITED, decay, scheme
 from raresearch.experiments.kamnet.detector import Detector, Physics
 from raresearch.experiments.kamnet.events import deposits, throw, visible_energy
 from raresearch.experiments.kamnet.gammas import Photons, cross_section, directions, scattered, transport
-from raresearch.experiments.kamnet.hitmaps import CELLS, cells, count, dense, lists, pixel, time_bin
+from raresearch.experiments.kamnet.hitmaps import CELLS, cells, count, dense, grouped, lists, pixel, time_bin
 from raresearch.experiments.kamnet.light import hits, photoelectrons, proper_times
 from raresearch.experiments.kamnet.spectra import ELECTRON_MASS, Q_XENON, beta_table, double_beta_table, draw
 from raresearch.experiments.kamnet.tubes import LARGE, SMALL, TUBES, large, places, solid_angle, towards_tubes
@@ -210,3 +210,10 @@ def test_matched_classes_have_the_same_hits_and_trees_cannot_tell_the_control():
     # A tenth of some 900 controls: .07 to .13 is three standard errors; 10C is rejected by .5 to .75 in a prototype.
     assert 0.07 <= (score[control & ~train] < cut).mean() <= 0.13
     assert 0.45 <= (score[carbon & ~train] < cut).mean() <= 0.75
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5000])
+def test_hits_are_grouped_as_numpy_would_group_them(n):
+    key = np.random.default_rng(n).integers(0, 200 * CELLS if n < 100 else 700, n)
+    ours, theirs = grouped(key), np.unique(key, return_inverse=True)
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -71,7 +71,10 @@ def hits(seen: Seen, detector: Detector, rng: np.random.Generator) -> Hits:
 
 def proper_times(found: Hits, vertex: Array, detector: Detector) -> Array:
     """(H,) Eqs. 1 and 2: times less the time of flight from ``vertex`` (N, 3), less their charge-weighted mean."""
-    away = np.linalg.norm(detector.pmt_radius * places()[found.tube] - vertex[found.event], axis=1)
+    tubes = detector.pmt_radius * places()
+    # Coordinate by coordinate: rows of three numbers would be gathered and summed one row at a time.
+    x, y, z = (tubes[:, i][found.tube] - vertex[:, i][found.event] for i in range(3))
+    away = np.sqrt(x * x + y * y + z * z)
     time = found.time - away / detector.light_speed
     n = len(vertex)
     charge = np.bincount(found.event, found.charge, minlength=n)
