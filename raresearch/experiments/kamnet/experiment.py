@@ -27,7 +27,7 @@ class KamNet(Experiment):
     """Neutrinoless double-beta decay against 10C: the benchmark of Sec. IV.C, with room for the brightest detectors."""
 
     name: ClassVar[str] = "kamnet"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     classes: ClassVar[tuple[str, ...]] = simulator.CLASSES
     signal: ClassVar[tuple[str, ...]] = ("0vbb",)
     background: ClassVar[tuple[str, ...]] = ("C10",)
