@@ -142,6 +142,19 @@ def test_a_study_is_submitted_followed_and_reported_and_carries_no_secret(folder
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_study_runs_to_its_report_as_a_job(folder, head):
+    """The repository's own YAML at its demo scale, one repeat of each of its 18 networks instead of five."""
+    address, env = head
+    study = Path(__file__).resolve().parents[2] / "search_spaces" / "pandax2_mlp.yaml"
+    submit = ["submit", study, "--scale", "demo", "--set", "repeats=1", "--out", folder / "demo", "--address", address]
+    out = raresearch(*submit, env=env)
+    assert "18/18 cells" in out.stdout
+    assert "Table" in (folder / "demo" / "report" / "index.html").read_text()
+    assert len(rs.open(folder / "demo").table().to_csv().splitlines()) == 1 + 18
+
+
+@pytest.mark.slow
 def test_without_the_token_or_with_another_one_nothing_is_submitted(folder, head):
     address, env = head
     stranger = {k: v for k, v in env.items() if not k.startswith("RAY_AUTH")} | {"HOME": str(folder)}
