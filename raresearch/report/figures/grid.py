@@ -245,7 +245,8 @@ def _heat(
             axes.text(
                 x, y, f"{value:.{places}f}", ha="center", va="center", fontsize=10.5, color="#fffffe" if dark else "#000001"
             )
-    axes.set_xticks(range(grid.shape[1]), plan.x.texts)
+    # A panel is a few inches wide: more than these letters run into each other.
+    axes.set_xticks(range(grid.shape[1]), plan.x.texts, rotation=90 if sum(map(len, plan.x.texts)) > 30 else 0)
     axes.set_yticks(range(grid.shape[0]), second.texts if second else [])
     return image
 
