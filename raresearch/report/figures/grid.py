@@ -240,7 +240,8 @@ def _heat(
     edges = np.arange(grid.shape[1] + 1) - 0.5, np.arange(grid.shape[0] + 1) - 0.5
     image = axes.pcolormesh(*edges, np.ma.masked_invalid(grid), cmap="cividis", vmin=low, vmax=high)
     if grid.size <= 60:
-        for (y, x), value in np.ndenumerate(grid):
+        for y, x in np.argwhere(np.isfinite(grid)):
+            value = grid[y, x]
             dark = (value - low) / (high - low) < 0.55
             axes.text(
                 x, y, f"{value:.{places}f}", ha="center", va="center", fontsize=10.5, color="#fffffe" if dark else "#000001"
