@@ -265,6 +265,7 @@ COMMON_DEFAULTS: Mapping[str, Value] = {
     "train.scaling": "none",
     "train.precision": "float32",
     "train.pack": "auto",
+    "train.window": 0,
 }
 
 COMMON_DESCRIBED: Mapping[str, str] = {
@@ -281,6 +282,7 @@ COMMON_DESCRIBED: Mapping[str, str] = {
     "train.scaling": "none, minmax or standard: per feature, fitted on the training events only",
     "train.precision": "float32, or float64 (slower; for comparisons)",
     "train.pack": "trainings of one shape at a time in one worker: auto, off or a number; changes no result",
+    "train.window": "events among which an epoch's order is random, for events read from disk in runs; 0: all of them",
 }
 
 

@@ -18,6 +18,7 @@ from raresearch.api.readouts import keep_read_outs
 from raresearch.data.dataset import Events
 from raresearch.data.plan import DataPlan
 from raresearch.data.prepare import prepare
+from raresearch.data.residence import GIB, Residence
 from raresearch.data.several import prepare_several
 from raresearch.data.splits import Fractions
 from raresearch.ensembles.evaluation import cell_values, config_score
@@ -35,7 +36,7 @@ from raresearch.store.records import parse_config
 from raresearch.store.remote import Remote, elsewhere, local
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
-from raresearch.training.arrays import Loaded, fold_events, validation_name
+from raresearch.training.arrays import Loaded, fold_events, refuse_large_batch, smallest_training, validation_name
 from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
@@ -65,10 +66,11 @@ class Datasets:
     progress: Callable[[int, int], None]
     loaded: dict[str, Loaded] = field(default_factory=dict)
     _of_config: dict[str, str] = field(default_factory=dict)
+    _training: dict[str, int] = field(default_factory=dict)
     _store: Store | None = None
 
     def fingerprint(self, config: Config) -> str:
-        """Fingerprint of the data that ``config`` asks for; prepares it if it is new."""
+        """Fingerprint of the data that ``config`` asks for; prepares it if it is new. `DataError`: its batch is larger."""
         names = config_id({k: v for k, v in config.items() if k.startswith("data.")})
         if names not in self._of_config:
             plan = self._plan(config)
@@ -76,11 +78,14 @@ class Datasets:
             there.pull_datasets()
             dataset = prepare(plan, self.root, engine=self.engine, progress=self.progress)  # type: ignore[arg-type]
             there.push_dataset(dataset.fingerprint)
-            self.loaded[dataset.fingerprint] = load_events(dataset)
+            loaded = self.loaded[dataset.fingerprint] = load_events(dataset, residence(self.spec))
             self._of_config[names] = dataset.fingerprint
+            self._training[dataset.fingerprint] = smallest_training(loaded, self.spec.folds, self.spec.seed)
             if self._store is not None:  # a search that varies the data: its scores are read while it goes on
-                self._keep(self._store, self.loaded[dataset.fingerprint])
-        return self._of_config[names]
+                self._keep(self._store, loaded)
+        fingerprint = self._of_config[names]
+        refuse_large_batch(config, self._training[fingerprint])
+        return fingerprint
 
     def ahead(self, configs: Sequence[Config]) -> None:
         """Prepare the data of all ``configs``, several at a time."""
@@ -124,6 +129,13 @@ class Handles:
 
     def load(self, fingerprint: str) -> Loaded:
         return self.datasets.loaded[fingerprint]
+
+
+def residence(spec: StudySpec) -> Residence:
+    """Where the study's events are while networks train on them."""
+    asked, limits = spec.execution, (spec.execution.data_memory, spec.execution.worker_memory)
+    memory = next((m for m in limits if m is not None), None)
+    return Residence(asked.data, None if memory is None else int(memory * GIB))
 
 
 def default_folder(spec: StudySpec, parts: Parts) -> Path:
@@ -220,7 +232,7 @@ def _run_on_ray(
         pickle_by_value(parts.experiment)
         datasets = Datasets(spec, parts, folder / "datasets", "auto", progress.preparing)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
-        handles = share(datasets.loaded, (folder / "datasets").resolve())
+        handles = share(datasets.loaded, (folder / "datasets").resolve(), residence(spec))
         workers = worker_count(execution.workers, cpus, execution.cpus)
         context = _context(spec, parts, folder, handles, workers)
         study.workers = workers

@@ -12,8 +12,9 @@ Legend: N events of a split.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raresearch.data.columns import scalar_array, tensor_array
+from raresearch.data.ondisk import Stored
 from raresearch.data.splits import SPLITS
 from raresearch.errors import DataError, StoreError, nearest
 from raresearch.experiment import Schema
@@ -36,12 +38,13 @@ LABELS = ("class", "label", "weight")
 class Events:
     """The events of one split, ordered by ``event_id`` (N,) int64.
 
-    ``tensors``: name → (N, *shape). ``observers``: name → (N,) float64. ``class_number`` (N,) int8, ``label`` (N,) int8
-    (1 signal, 0 background, -1 spectator) and ``weight`` (N,) float64 are None for the test split: they are sealed.
+    ``tensors``: name → (N, *shape), in memory or on disk (`raresearch.data.ondisk`). ``observers``: name → (N,) float64.
+    ``class_number`` (N,) int8, ``label`` (N,) int8 (1 signal, 0 background, -1 spectator) and ``weight`` (N,) float64 are
+    None for the test split: they are sealed.
     """
 
     event_id: Array
-    tensors: Mapping[str, Array]
+    tensors: Mapping[str, Stored]
     observers: Mapping[str, Array]
     class_number: Array | None = None
     label: Array | None = None
@@ -95,12 +98,12 @@ class Dataset:
         """Number of events of a split."""
         return sum(self.counts[_known(split)].values())
 
-    def events(self, split: str) -> Events:
-        """The events of "train", "validation" or "test", ordered by event id.
+    def events(self, split: str, *, tensors: bool = True) -> Events:
+        """The events of "train", "validation" or "test", ordered by event id; without ``tensors`` all else of them.
 
         Raises `DataError` for another split, `StoreError` where the dataset is damaged.
         """
-        schema = self.schema
+        schema = self.schema if tensors else replace(self.schema, tensors=())
         names = ["event_id", *(t.name for t in schema.tensors), *schema.observers]
         if _known(split) != "test":
             names += LABELS
@@ -109,6 +112,11 @@ class Dataset:
         if rows != self.size(split):
             raise StoreError(str(self.path / split), f"has {rows} rows of {self.size(split)}", "delete it and prepare it again")
         return _events(table, schema, split) if table is not None else _no_events(schema, split)
+
+    def written_order(self, split: str) -> Array:
+        """Event ids (N,) as they lie in the part files behind one another."""
+        table = read_parts(self.path / _known(split), ["event_id"])
+        return np.empty(0, np.int64) if table is None else scalar_array(table["event_id"])
 
 
 def _known(split: str) -> str:
@@ -119,14 +127,30 @@ def _known(split: str) -> str:
 
 def read_parts(folder: Path, names: Sequence[str]) -> pa.Table | None:
     """Columns ``names`` of all part files of ``folder`` in the order of the blocks, or None where there is no part."""
-    parts = sorted(str(p) for p in folder.glob("part-*.parquet"))
-    if not parts:
-        return None
+    tables = []
+    # File by file: `pyarrow.dataset` would import pandas, a second at the start of every command and worker.
+    for path, part in open_parts(folder):
+        with reading(path):
+            tables.append(part.read(columns=list(names)).select(list(names)))
+    return pa.concat_tables(tables) if tables else None
+
+
+def open_parts(folder: Path) -> Iterator[tuple[Path, pq.ParquetFile]]:
+    """The part files of ``folder`` in the order of the blocks; `StoreError` names the one that cannot be opened."""
+    for path in sorted(folder.glob("part-*.parquet")):
+        with reading(path):
+            part = pq.ParquetFile(path, page_checksum_verification=True)
+        yield path, part
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What Arrow says of a damaged part file as a `StoreError` that names the file."""
     try:
-        # File by file: `pyarrow.dataset` would import pandas, a second at the start of every command and worker.
-        return pa.concat_tables([pq.ParquetFile(part).read(columns=list(names)).select(list(names)) for part in parts])
+        yield
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(str(folder), f"cannot be read ({_line(error)})", "delete the dataset and prepare it again") from error
+        rule = f"cannot be read ({_line(error)})"
+        raise StoreError(str(path), rule, f"delete the dataset {path.parent.parent} and prepare it again") from error
 
 
 def _line(error: Exception) -> str:

@@ -37,7 +37,7 @@ class Scaler:
             raise UserError(f"scaling {kind!r}", "is not a scaling", nearest(kind, KINDS))
         if x.ndim < 2 or len(x) == 0:
             raise DataError("scaling", f"needs training events of shape (N, F, …), not {x.shape}")
-        return cls(kind, *_fitted(kind, x))
+        return _fitted(kind, x)
 
     def apply(self, x: Array) -> Array:
         """Scaled copy of ``x`` (N, F, …) as float32, computed in float64."""
@@ -56,15 +56,18 @@ class Scaler:
         return cls(content["kind"], np.array(content["shift"], dtype=float), np.array(content["scale"], dtype=float))
 
 
-def _fitted(kind: str, x: Array) -> tuple[Array, Array]:
+def _fitted(kind: str, x: Array) -> Scaler:
     axes = tuple(a for a in range(x.ndim) if a != 1)
     low, high = (np.asarray(f(x, axis=axes), dtype=np.float64) for f in (np.min, np.max))
+    if kind == "standard":
+        return settled(kind, low, high, x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64))
+    return settled(kind, low, high, low, high - low)
+
+
+def settled(kind: str, low: Array, high: Array, shift: Array, scale: Array) -> Scaler:
+    """The scaler of features (F,) whose training events lie between ``low`` and ``high``; a constant one is only shifted."""
     if kind == "none":
-        return np.zeros_like(low), np.ones_like(low)
-    if kind == "minmax":
-        shift, scale = low, high - low
-    else:
-        shift, scale = x.mean(axis=axes, dtype=np.float64), x.std(axis=axes, dtype=np.float64)
+        return Scaler("none", np.zeros_like(low), np.ones_like(low))
     # Compared by extremes: rounding leaves a constant feature with a standard deviation of 1e-17, which would blow it up.
     constant = low == high
-    return np.where(constant, low, shift), np.where(constant, 1.0, scale)
+    return Scaler(kind, np.where(constant, low, shift), np.where(constant, 1.0, scale))  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from raresearch import errors
 from raresearch.data.dataset import Dataset
+from raresearch.data.residence import Residence
 from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
@@ -35,11 +36,13 @@ from raresearch.types import Cell, Outcome, Pack, freeze
 class ObjectStoreData:
     """Datasets in Ray's object store: one copy a node, mapped without copying by every worker on it.
 
-    ``root`` holds the datasets' folders, for those that a search proposed after the workers had started.
+    ``root`` holds the datasets' folders, for those that a search proposed after the workers had started and those that stay
+    on disk (``residence``).
     """
 
     references: Mapping[str, Any]
     root: Path
+    residence: Residence = field(default_factory=Residence)
     _loaded: dict[str, Loaded] = field(default_factory=dict)
 
     def load(self, fingerprint: str) -> Loaded:
@@ -47,13 +50,17 @@ class ObjectStoreData:
             reference = self.references.get(fingerprint)
             if reference is None and not (self.root / fingerprint).exists():
                 elsewhere(self.root.parent).pull_datasets()
-            self._loaded[fingerprint] = ray.get(reference) if reference else load(Dataset.open(self.root / fingerprint))
+            self._loaded[fingerprint] = ray.get(reference) if reference else self._opened(fingerprint)
         return self._loaded[fingerprint]
 
+    def _opened(self, fingerprint: str) -> Loaded:
+        return load(Dataset.open(self.root / fingerprint), self.residence)
 
-def share(loaded: Mapping[str, Loaded], root: Path) -> ObjectStoreData:
-    """Put datasets into the object store, once."""
-    return ObjectStoreData({name: ray.put(each) for name, each in loaded.items()}, root)
+
+def share(loaded: Mapping[str, Loaded], root: Path, residence: Residence) -> ObjectStoreData:
+    """Put datasets that fit in memory into the object store, once; every worker opens the others on its node's disk."""
+    resident = {name: ray.put(each) for name, each in loaded.items() if each.kind == "resident"}
+    return ObjectStoreData(resident, root, residence)
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]

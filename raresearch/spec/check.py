@@ -36,6 +36,7 @@ def check_study(spec: StudySpec, experiment: Experiment) -> None:
     _check_counts(spec)
     if experiment.simulated:
         _check_folds(spec, {**known, **spec.fixed})
+        _check_batches(spec, {**known, **spec.fixed})
 
 
 def fits(default: Value, value: Value) -> bool:
@@ -89,6 +90,19 @@ def _check_folds(spec: StudySpec, config: Mapping[str, Value]) -> None:
         )
 
 
+def _check_batches(spec: StudySpec, config: Mapping[str, Value]) -> None:
+    """A batch that no training split will fill; whether the events that come fill it is known when they are there."""
+    events, name = config["data.events"], "train.batch_size"
+    if "data.events" in spec.space.axes or not isinstance(events, int):
+        return
+    share = spec.split.train if spec.folds == 1 else (spec.split.train + spec.split.validation) * (1 - 1 / spec.folds)
+    section = "space" if name in spec.space.axes else "fixed"
+    for size in _samples(spec.space.axes[name]) if section == "space" else (config[name],):
+        if isinstance(size, int) and size > events * share:
+            rule = f"a batch of {size} is more than the {events * share:.0f} events that train"
+            raise SpecError(spec.place(f"{section}.{name}"), rule, "give a smaller batch, or raise data.events")
+
+
 def _samples(axis: Axis) -> Iterable[Value]:
     # The ends of a range stand for it: every rule below is monotonic.
     return axis.values if isinstance(axis, Choice) else (axis.low, axis.high)
@@ -114,6 +128,7 @@ _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
     "train.optimizer": (lambda v: v in _CHOICES["train.optimizer"], "adam, adamw, sgd or rmsprop"),
     "train.scaling": (lambda v: v in _CHOICES["train.scaling"], "none, minmax or standard"),
     "train.precision": (lambda v: v in _CHOICES["train.precision"], "float32 or float64"),
+    "train.window": (lambda v: _is(v, 0), "at least 0 (0: all events)"),
     "train.pack": (lambda v: v in ("auto", "off") or (type(v) is int and v > 0), "auto, off or a whole number above 0"),
 }
 

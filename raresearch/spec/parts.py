@@ -75,6 +75,8 @@ class ExecutionSpec:
     ``workers``: trainings at the same time, or `auto` (as many as the machines hold). ``cpus`` and ``gpus`` are for each
     worker, fractions allowed. ``retries``: attempts after a lost worker or a write that failed, not after a training that
     failed. ``cell_seconds`` and ``worker_memory`` (GiB) end what takes longer or more; None: no limit.
+    ``data`` says where events are while networks train on them, ``data_memory`` (GiB) how much of a node's memory they may
+    take (`raresearch.data.residence`).
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -84,6 +86,8 @@ class ExecutionSpec:
     retries: int = 3
     cell_seconds: float | None = None
     worker_memory: float | None = None
+    data: Literal["auto", "resident", "mapped", "streamed"] = "auto"
+    data_memory: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -199,7 +199,7 @@ def _keep(node: Node) -> Retention:
 
 
 def _execution(node: Node) -> ExecutionSpec:
-    entries = _known_keys(node, ("backend", "workers", "cpus", "gpus", "retries", "cell_seconds", "worker_memory"))
+    entries = _known_keys(node, tuple(_EXECUTION))
     values: dict[str, Any] = {key: _EXECUTION[key](inner) for key, inner in entries.items()}
     return ExecutionSpec(**values)
 
@@ -250,6 +250,8 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "retries": lambda node: integer(node, 0),
     "cell_seconds": lambda node: None if node.value is None else _amount(node, zero=False),
     "worker_memory": lambda node: None if node.value is None else _amount(node, zero=False),
+    "data": lambda node: one_of(node, "auto", "resident", "mapped", "streamed"),
+    "data_memory": lambda node: None if node.value is None else _amount(node, zero=False),
 }
 _READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,

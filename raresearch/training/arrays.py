@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from raresearch.data.dataset import Dataset, Events
-from raresearch.data.splits import folds
+from raresearch.data.ondisk import Stored, chosen, joined
+from raresearch.data.residence import Kind, Residence, tensor_bytes
+from raresearch.data.splits import SPLITS, folds
+from raresearch.data.unpacked import on_disk
 from raresearch.errors import DataError
-from raresearch.types import Array
+from raresearch.types import Array, Config
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Events in memory: ``inputs`` name → (N, *S); ``label`` (N,) int8, ``weight`` (N,) float64, None where sealed."""
+    """Events in memory or on disk: ``inputs`` name → (N, *S); ``label`` (N,) int8, ``weight`` (N,) float64, None where sealed."""
 
-    inputs: Mapping[str, Array]
+    inputs: Mapping[str, Stored]
     label: Array | None = None
     weight: Array | None = None
 
@@ -41,17 +44,45 @@ class FoldData:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A dataset's splits as plain arrays: what is put once into Ray's object store and mapped by every worker."""
+    """A dataset's splits: plain arrays, put once into Ray's object store and mapped by every worker, or, where they are
+    not ``resident``, arrays on disk, which every worker opens itself."""
 
     fingerprint: str
     train: Events
     validation: Events
     test: Events
+    kind: Kind = "resident"
 
 
-def load(dataset: Dataset) -> Loaded:
-    """Read every split of ``dataset``; the test split comes without labels, they lie elsewhere."""
-    return Loaded(dataset.fingerprint, dataset.events("train"), dataset.events("validation"), dataset.events("test"))
+def load(dataset: Dataset, residence: Residence = Residence("resident")) -> Loaded:  # noqa: B008 - frozen
+    """Open every split of ``dataset``; the test split comes without labels, they lie elsewhere."""
+    kind = residence.of(tensor_bytes(dataset.schema, dataset.counts))
+    train, validation, test = (
+        dataset.events(split) if kind == "resident" else on_disk(dataset, split, streamed=kind == "streamed")
+        for split in SPLITS
+    )
+    return Loaded(dataset.fingerprint, train, validation, test, kind)
+
+
+def smallest_training(loaded: Loaded, of: int, seed: int) -> int:
+    """Events that train in the fold that has the fewest."""
+    label = _required(loaded.train.label)
+    if of == 1:
+        return int((label >= 0).sum())
+    ids, classes, labels = (
+        np.concatenate([_required(getattr(each, name)) for each in (loaded.train, loaded.validation)])
+        for name in ("event_id", "class_number", "label")
+    )
+    number = folds(ids, classes, of, seed)[labels >= 0]
+    return int(len(number) - np.bincount(number, minlength=of).max())
+
+
+def refuse_large_batch(config: Config, events: int) -> None:
+    """Raise `DataError` where ``train.batch_size`` is above the number of training ``events``."""
+    size = int(config["train.batch_size"])  # type: ignore[arg-type]
+    if size > events:
+        rule = f"is more than the {events} events that train"
+        raise DataError(f"train.batch_size: {size}", rule, f"give {events} or fewer, more events, or a larger train split")
 
 
 def validation_name(fingerprint: str, fold: int, of: int) -> str:
@@ -89,14 +120,14 @@ def fold_data(loaded: Loaded, fold: int, of: int, seed: int) -> FoldData:
 
 
 def take(events: Events, mask: Array) -> Events:
-    """The events where ``mask`` holds, in their order."""
+    """The events where ``mask`` holds, in their order, or those of its numbers; tensors on disk are not read."""
 
     def cut(column: Array | None) -> Array | None:
         return None if column is None else column[mask]
 
     return Events(
         event_id=events.event_id[mask],
-        tensors={n: a[mask] for n, a in events.tensors.items()},
+        tensors={n: chosen(a, mask) for n, a in events.tensors.items()},
         observers={n: a[mask] for n, a in events.observers.items()},
         label=cut(events.label),
         class_number=cut(events.class_number),
@@ -110,15 +141,15 @@ def concatenate(a: Events, b: Events) -> Events:
     def both(x: Array | None, y: Array | None) -> Array | None:
         return None if x is None or y is None else np.concatenate([x, y])
 
-    joined = Events(
+    together = Events(
         event_id=np.concatenate([a.event_id, b.event_id]),
-        tensors={n: np.concatenate([v, b.tensors[n]]) for n, v in a.tensors.items()},
+        tensors={n: joined([v, b.tensors[n]]) for n, v in a.tensors.items()},
         observers={n: np.concatenate([v, b.observers[n]]) for n, v in a.observers.items()},
         label=both(a.label, b.label),
         class_number=both(a.class_number, b.class_number),
         weight=both(a.weight, b.weight),
     )
-    return take(joined, np.argsort(joined.event_id, kind="stable"))
+    return take(together, np.argsort(together.event_id, kind="stable"))
 
 
 def _required(column: Array | None) -> Array:

@@ -10,19 +10,26 @@ import torch
 from torch.nn import functional
 
 from raresearch.training.arrays import FoldData
+from raresearch.training.batches import epoch_order
 from raresearch.training.history import History
 from raresearch.training.optimizers import Settings
 from raresearch.training.scaling import fit_scalers
 from raresearch.training.scoring import Split, split_tensors
 from raresearch.training.seeding import noise_key, order_generator
-from raresearch.types import Cell, Config, canonical
+from raresearch.types import Array, Cell, Config, canonical
+
+
+def window_of(config: Config) -> int:
+    """Events of a window of the shuffle; 0: all."""
+    return int(config.get("train.window", 0))  # type: ignore[arg-type]
+
 
 SplitName = Literal["train", "validation", "test"]
 
 
 @dataclass(eq=False)
 class FoldTensors:
-    """One fold's events on the device, scaled. Shared by all cells of the fold."""
+    """One fold's events for the device, scaled. Shared by all cells of the fold."""
 
     data: FoldData
     train: Split
@@ -49,7 +56,8 @@ class FoldTensors:
         to a ``multiple``."""
         slot = (name, width, multiple)
         if slot not in self._flat:
-            (x,) = self.split(name).inputs.values()
+            (column,) = self.split(name).inputs.values()
+            x = column[:]
             self._flat[slot] = functional.pad(x, (0, width - x.shape[1], 0, -len(x) % multiple))
         return self._flat[slot]
 
@@ -73,6 +81,10 @@ class Lane:
         """``cell`` before its first epoch, its random streams at their start."""
         order, noise = order_generator(cell, study_seed), noise_key(cell, study_seed)
         return cls(cell, events, order, noise, Settings.of(cell.config))
+
+    def next_order(self) -> Array:
+        """The order (N,) of the training events in the epoch that begins."""
+        return epoch_order(self.order, len(self.events.train), window_of(self.cell.config), self.batch_size)
 
     @property
     def batch_size(self) -> int:

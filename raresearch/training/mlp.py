@@ -147,7 +147,7 @@ class MlpStack:
         filled = np.clip(counts[None, :] - np.arange(steps)[:, None] * self.size, 0, self.size)
         for m, lane in enumerate(self.lanes):
             order = np.zeros(steps * self.size, dtype=np.int64)
-            order[: counts[m]] = lane.order.permutation(int(counts[m])) + self.start[m]
+            order[: counts[m]] = lane.next_order() + self.start[m]
             rows[:, m, : self.size] = order.reshape(steps, self.size)
         return torch.from_numpy(rows).to(self.device), filled
 

@@ -14,17 +14,19 @@ from torch import nn
 from raresearch.data.transforms import Scaler
 from raresearch.experiment import Batch, Experiment
 from raresearch.training.arrays import Sample
-from raresearch.training.scaling import scale
+from raresearch.training.columns import Column, Whole, column
 from raresearch.types import Array, Config
 
 CHUNK = 8192  # events scored at once: bounds memory, large enough that Python's share is small
+CHUNK_BYTES = 1 << 30  # of their inputs as float32
+LEAST = 256
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split on the device. ``label`` and ``weight`` are empty where the split is sealed."""
+    """A split for the device. ``label`` and ``weight`` are empty where the split is sealed."""
 
-    inputs: Mapping[str, torch.Tensor]
+    inputs: Mapping[str, Column]
     label: torch.Tensor
     weight: torch.Tensor
     sealed: bool
@@ -39,9 +41,8 @@ class Split:
 
     @cached_property
     def labelled(self) -> Batch:
-        """The counted events."""
-        inputs = self.inputs if bool(self.counted.all()) else {n: t[self.counted] for n, t in self.inputs.items()}
-        return Batch(inputs, self.label[self.counted], self.weight[self.counted])
+        """The counted events; an input is read when the loss asks for it."""
+        return Batch(Whole(self.inputs, self.counted), self.label[self.counted], self.weight[self.counted])
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ class Scored:
 
 
 def split_tensors(sample: Sample, scalers: Mapping[str, Scaler], dtype: torch.dtype, device: torch.device) -> Split:
-    """``sample`` scaled and as tensors. torch.tensor copies: Ray's shared arrays are read-only, which torch warns about."""
+    """``sample`` as columns that give scaled rows; labels and weights as tensors."""
 
     def tensor(column: Array | None) -> torch.Tensor:
         return torch.zeros(0) if column is None else torch.tensor(np.asarray(column, dtype=np.float64), dtype=dtype)
 
-    inputs = {name: torch.tensor(scale(a, scalers.get(name))).to(device, dtype) for name, a in sample.inputs.items()}
+    inputs = {name: column(a, scalers.get(name), dtype, device) for name, a in sample.inputs.items()}
     return Split(inputs, tensor(sample.label).to(device), tensor(sample.weight).to(device), sealed=sample.label is None)
 
 
@@ -67,11 +68,22 @@ def split_tensors(sample: Sample, scalers: Mapping[str, Scaler], dtype: torch.dt
 def outputs_of(model: nn.Module, experiment: Experiment, split: Split, config: Config) -> torch.Tensor:
     """The network's outputs (N, …) for every event of ``split``, spectators too."""
     model.eval()
+    lot = _lot(split)
     parts = [
-        experiment.forward(model, {n: t[start : start + CHUNK] for n, t in split.inputs.items()}, config)
-        for start in range(0, len(split), CHUNK)
+        experiment.forward(model, {n: t[start : start + lot] for n, t in split.inputs.items()}, config)
+        for start in range(0, len(split), lot)
     ]
     return torch.cat(parts) if parts else torch.zeros((0, 1))
+
+
+def _lot(split: Split) -> int:
+    """Events scored at once: `CHUNK`, fewer where these would be too large. Where the events lie does not matter to it, since
+    a product's last bits may depend on its number of rows."""
+    row = 4 * sum(t.shape[1:].numel() for t in split.inputs.values())
+    lot = CHUNK
+    while lot > LEAST and lot * row > CHUNK_BYTES:
+        lot //= 2
+    return lot
 
 
 def logits_of(experiment: Experiment, output: torch.Tensor, config: Config) -> Array:

@@ -15,8 +15,9 @@ from torch import nn
 from raresearch.experiment import Batch, Experiment
 from raresearch.store.records import CellRecord
 from raresearch.training.arrays import FoldData
+from raresearch.training.batches import batches
 from raresearch.training.history import State
-from raresearch.training.lanes import FoldTensors, Lane
+from raresearch.training.lanes import FoldTensors, Lane, window_of
 from raresearch.training.noise import HashedDropout
 from raresearch.training.optimizers import build_optimizer
 from raresearch.training.policy import Keep
@@ -84,11 +85,11 @@ class Alone:
         """One pass over the training events in a new order; the mean training loss."""
         lane, experiment, config = self.lane, self.experiment, self.lane.cell.config
         train, noise = lane.events.train, torch.tensor(lane.noise, dtype=torch.int32, device=lane.events.device)
-        order = torch.from_numpy(lane.order.permutation(len(train))).to(lane.events.device)
+        order, window = lane.next_order(), window_of(config)
         total = torch.zeros((), dtype=lane.events.dtype, device=lane.events.device)
         self.model.train()
-        for rows in torch.split(order, lane.batch_size):
-            inputs = experiment.augment({n: t[rows] for n, t in train.inputs.items()}, config)
+        for rows, stored in batches(train.inputs, order, lane.batch_size, window, lane.events.device):
+            inputs = experiment.augment(stored, config)
             batch = Batch(inputs, train.label[rows], train.weight[rows])
             self.optimizer.zero_grad(set_to_none=True)
             with HashedDropout(noise, lane.steps):

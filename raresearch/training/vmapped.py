@@ -18,6 +18,7 @@ from torch.func import functional_call, vmap
 
 from raresearch.experiment import Batch, Experiment
 from raresearch.training.bank import Bank, padded
+from raresearch.training.columns import Column, joined
 from raresearch.training.lanes import FoldTensors, Lane, SplitName
 from raresearch.training.member_ops import MemberOps
 from raresearch.training.noise import HashedDropout
@@ -131,7 +132,7 @@ class VmappedStack:
     def epoch(self) -> list[float]:
         """One pass of every member over its training events in its own new order; the mean training losses."""
         events = len(self.lanes[0].events.train)
-        orders = np.stack([lane.order.permutation(events) + s for lane, s in zip(self.lanes, self.start, strict=True)])
+        orders = np.stack([lane.next_order() + s for lane, s in zip(self.lanes, self.start, strict=True)])
         total = torch.zeros(len(self.lanes), dtype=self.bank.parameters.dtype, device=self.device)
         self.forward.train()
         for begin in range(0, events, self.size):
@@ -208,7 +209,7 @@ class VmappedStack:
             found |= dict(zip(members, outputs, strict=True))
         return [found[n] for n in numbers]
 
-    def scored(self, members: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def scored(self, members: Sequence[int], inputs: Mapping[str, Column]) -> torch.Tensor:
         """Outputs (members, N, …) for events ``inputs``."""
         state = {**{s.name: self.parameters[s.name][list(members)].view(-1, *s.shape) for s in self.slots}}
         state |= {n: t[list(members)] for n, t in self.others.items()}
@@ -223,7 +224,7 @@ class VmappedStack:
 class _Joined:
     """Training events of several folds behind one another."""
 
-    inputs: Mapping[str, torch.Tensor]
+    inputs: Mapping[str, Column]
     label: torch.Tensor
     weight: torch.Tensor
 
@@ -232,7 +233,7 @@ def _joined_splits(folds: Sequence[FoldTensors]) -> _Joined:
     if len(folds) == 1:
         train = folds[0].train
         return _Joined(train.inputs, train.label, train.weight)
-    inputs = {n: torch.cat([f.train.inputs[n] for f in folds]) for n in folds[0].train.inputs}
+    inputs = {n: joined([f.train.inputs[n] for f in folds]) for n in folds[0].train.inputs}
     return _Joined(inputs, torch.cat([f.train.label for f in folds]), torch.cat([f.train.weight for f in folds]))
 
 

@@ -1,0 +1,88 @@
+"""The order of an epoch, and its batches, read ahead where events lie on disk.
+
+Legend: N training events, B events of a batch, W of a window.
+
+The order is drawn before anything is read: how many threads read, and from where, cannot change it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from raresearch.data.ondisk import Rows
+from raresearch.training.columns import Column, Packed
+from raresearch.types import Array
+
+RUN = 64  # neighbours that a windowed order takes along: half a megabyte of 64 × 64 images, what a disk reads at full speed
+READERS = 2  # threads, and so lots under way besides the one in use
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def whole_batches(window: int, size: int) -> int:
+    """``window`` rounded up to whole batches of ``size``.
+
+    >>> whole_batches(1000, 256)
+    1024
+    """
+    return -(-window // size) * size
+
+
+def epoch_order(rng: np.random.Generator, events: int, window: int = 0, size: int = 1) -> Array:
+    """A permutation of N ``events`` (N,) int64.
+
+    ``window`` 0, or one that holds all events: uniform. Else runs of `RUN` neighbours in random order, whose events are
+    shuffled within windows of W events: a window is read in runs and not event by event.
+    """
+    wide = whole_batches(window, size)
+    if not window or wide >= events:
+        return rng.permutation(events)
+    runs = rng.permutation(-(-events // RUN))
+    order = (runs[:, None] * RUN + np.arange(RUN)).reshape(-1)
+    order = order[order < events]
+    for start in range(0, events, wide):
+        rng.shuffle(order[start : start + wide])
+    return order
+
+
+def ahead(work: Callable[[T], R], items: Sequence[T], readers: int) -> Iterator[R]:
+    """``work`` of each item, in their order, begun by ``readers`` threads before it is asked for."""
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="raresearch-read")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > readers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def batches(
+    columns: Mapping[str, Column], order: Array, size: int, window: int, device: torch.device, readers: int = READERS
+) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+    """(rows (B,), inputs) of each batch of ``size`` in ``order`` (N,); rows are numbers on ``device``."""
+    rows = torch.from_numpy(order).to(device)
+    on_disk = {n: c for n, c in columns.items() if isinstance(c, Packed) and isinstance(c.values, Rows)}
+    files = {n: c.values for n, c in on_disk.items() if isinstance(c.values, Rows)}
+    if not on_disk:
+        for some in torch.split(rows, size):
+            yield some, {n: c[some] for n, c in columns.items()}
+        return
+    lot = whole_batches(window, size) if window else size
+    lots = [order[start : start + lot] for start in range(0, len(order), lot)]
+    start = 0
+    for raw in ahead(lambda mine: {n: rows_of[mine] for n, rows_of in files.items()}, lots, readers):
+        for begin in range(0, len(next(iter(raw.values()))), size):
+            some = rows[start : start + size]
+            part = {n: each[begin : begin + size] for n, each in raw.items()}
+            yield some, {n: on_disk[n].ready(part[n]) if n in part else c[some] for n, c in columns.items()}
+            start += len(some)
