@@ -199,7 +199,7 @@ def _keep(node: Node) -> Retention:
 
 
 def _execution(node: Node) -> ExecutionSpec:
-    entries = _known_keys(node, ("backend", "workers", "cpus", "gpus", "retries", "cell_seconds", "worker_memory"))
+    entries = _known_keys(node, tuple(_EXECUTION))
     values: dict[str, Any] = {key: _EXECUTION[key](inner) for key, inner in entries.items()}
     return ExecutionSpec(**values)
 
@@ -241,7 +241,16 @@ def _amount(node: Node, zero: bool) -> float:
     return amount
 
 
-_TAKEN = ("cells", "events", "datasets", "report", "race", "life", "index")  # folders of the first stage's own store
+_TAKEN = (
+    "cells",
+    "events",
+    "datasets",
+    "report",
+    "race",
+    "life",
+    "index",
+    "checkpoints",
+)  # folders of the first stage's own store
 _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "backend": lambda node: one_of(node, "ray_tune", "local"),
     "workers": lambda node: "auto" if node.value == "auto" else integer(node, 1),
@@ -250,6 +259,7 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "retries": lambda node: integer(node, 0),
     "cell_seconds": lambda node: None if node.value is None else _amount(node, zero=False),
     "worker_memory": lambda node: None if node.value is None else _amount(node, zero=False),
+    "checkpoint_seconds": lambda node: None if node.value is None else _amount(node, zero=True),
 }
 _READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,
