@@ -236,6 +236,10 @@ class Study:
         self._returned(pack)
         self._settle(outcomes, pack)
 
+    def noted(self, text: str) -> None:
+        """A worker said something (see `Source`)."""
+        self.on_trouble(text)
+
     def _returned(self, pack: Pack) -> None:
         for cell in pack.cells:
             self._out.pop(cell.key, None)

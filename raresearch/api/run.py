@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ from raresearch.execution.worker import DataHandles, WorkContext
 from raresearch.searchers.build import Scored, build_searcher
 from raresearch.searchers.history import Observation
 from raresearch.spec import StudySpec, load
+from raresearch.store.checkpoints import Checkpoints
 from raresearch.store.files import make_folder
 from raresearch.store.records import parse_config
 from raresearch.store.remote import Remote, elsewhere, local
@@ -215,7 +216,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
 def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, retry_failed: bool) -> OpenStudy:
     datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing)
     study = _study(spec, parts, folder, datasets, progress, retry_failed)
-    context = _context(spec, parts, folder, Handles(datasets), workers=1)
+    context = replace(_context(spec, parts, folder, Handles(datasets), workers=1), note=progress.note)
     return _finish(study, LocalExecutor(context, progress.epoch), progress.note)
 
 
@@ -297,6 +298,7 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
         gpus=spec.execution.gpus,
         remote=there.uri if isinstance(there, Remote) else "",
         limits=Limits(spec.execution.cell_seconds, spec.execution.worker_memory),
+        checkpoint_seconds=spec.execution.checkpoint_seconds,
     )
 
 
@@ -309,6 +311,7 @@ def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> Op
             study.stopped()
             raise
     study.store.index()
+    Checkpoints(study.store.root, study.store.elsewhere).sweep(study.store.outcomes())
     opened = OpenStudy(study.store)
     if why := keep_read_outs(opened):
         note(why)

@@ -22,6 +22,9 @@ class Source(Protocol):
     def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         """``pack`` ran to its end and has landed; ``outcomes`` in the order of its cells."""
 
+    def noted(self, text: str) -> None:
+        """A worker said something that is worth a line to whoever watches, and is no error."""
+
     def crashed(self, pack: Pack, reason: str, refused: WriteFailed | None = None) -> None:
         """The worker of ``pack`` died, or the machine under it: not the cells' fault. The source may offer it again, later.
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], context: WorkContext | None = None) -> None:
         assert context is not None
-        self.context = context
+        self.notes: list[str] = []
+        self.context = replace(context, note=self.notes.append)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,6 +77,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
+        self.notes.clear()
         try:
             outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process)
         except UserError as error:
@@ -83,7 +85,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
             refused = [type(error).__name__, error.place, error.rule, error.remedy]
             return {"cells": 0, "refused": json.dumps(refused), "done": True}
         # Nested results would be flattened by Tune before the searcher sees them.
-        return {"cells": len(outcomes), "outcomes": json.dumps([o.to_json() for o in outcomes]), "done": True}
+        told = {"outcomes": json.dumps([o.to_json() for o in outcomes]), "notes": json.dumps(self.notes)}
+        return {"cells": len(outcomes), **told, "done": True}
 
 
 class _PackSearcher(TuneSearcher):  # type: ignore[misc]
@@ -133,6 +136,8 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
                 raise refused
             source.crashed(pack, refused.rule, refused)
         elif result and "outcomes" in result:
+            for text in json.loads(result["notes"]):
+                source.noted(text)
             source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
         else:
             source.crashed(pack, "the worker died")

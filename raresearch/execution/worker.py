@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from raresearch.execution.limits import LimitExceeded, Limits, watched
 from raresearch.experiment import Experiment
 from raresearch.planner import shorter_budgets
+from raresearch.store.checkpoints import Checkpoints
 from raresearch.store.life import at_work, worker_name
 from raresearch.store.records import CellRecord
 from raresearch.store.remote import mirror
@@ -18,6 +19,9 @@ from raresearch.store.store import Store
 from raresearch.training.arrays import FoldData, Loaded, fold_data
 from raresearch.training.policy import Keep
 from raresearch.types import Cell, Outcome, Pack, digest
+
+if TYPE_CHECKING:
+    from raresearch.training.resume import Resuming
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for the other processes, the page cache and what was not foreseen
 
@@ -29,6 +33,10 @@ class DataHandles(Protocol):
 
     def load(self, fingerprint: str) -> Loaded:
         """The events of the dataset with ``fingerprint``; may keep them for the next call."""
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class WorkContext:
     gpus: float = 0
     remote: str = ""  # the URI of what ``store`` mirrors, on every node for itself
     limits: Limits = field(default_factory=Limits)
+    checkpoint_seconds: float | None = None
+    note: Callable[[str], None] = _silent  # hears what is worth a line and is no error
 
     @cached_property
     def opened(self) -> Store:
@@ -60,8 +70,9 @@ def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[s
     """
     store = context.opened
     with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
-        landing = _Landing(store, digest([c.key for c in pack.cells], 12))
         todo = [c for c in pack.cells if mine[c.key]]
+        checkpoints = Checkpoints(store.root, store.elsewhere, [c.key for c in todo])
+        landing = _Landing(store, digest([c.key for c in pack.cells], 12), checkpoints)
         if todo:
             with at_work(store.root, [c.key for c in todo]):
                 _train_within(context, todo, landing, report, kill)
@@ -79,12 +90,14 @@ class _Landing:
 
     store: Store
     pack: str
+    checkpoints: Checkpoints
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def add(self, records: Sequence[CellRecord]) -> None:
         """Land ``records``."""
         self.store.land([replace(r, worker=worker_name(), pack=self.pack) for r in records])
         self.outcomes |= {r.cell.key: r.outcome for r in records}
+        self.checkpoints.drop(r.cell.key for r in records)
 
 
 def _train_within(
@@ -127,9 +140,18 @@ def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, repor
         memory=context.limits.within(int(free_memory() * MEMORY_SHARE / context.workers)),
         device=torch.device("cuda" if context.gpus and torch.cuda.is_available() else "cpu"),
         width=asked if isinstance(asked, int) else None,
+        resuming=_resuming(context, landing.checkpoints),
     )
     longest, shorter = shorter_budgets(cells)
     train_pack(longest, work, shorter)
+
+
+def _resuming(context: WorkContext, checkpoints: Checkpoints) -> Resuming:
+    from raresearch.training.resume import Resuming
+
+    if context.checkpoint_seconds is None:
+        return Resuming()
+    return Resuming(checkpoints, context.checkpoint_seconds, context.note)
 
 
 def _fold_data(context: WorkContext, cell: Cell) -> FoldData:

@@ -76,7 +76,8 @@ class ExecutionSpec:
     worker, fractions allowed. ``retries``: attempts after a lost worker or a write that failed, not after a training that
     failed. ``cell_seconds`` and ``worker_memory`` (GiB) end what takes longer or more; None: no limit.
     ``data`` says where events are while networks train on them, ``data_memory`` (GiB) how much of a node's memory they may
-    take (`raresearch.data.residence`).
+    take (`raresearch.data.residence`). ``checkpoint_seconds``: time between two checkpoints of half-trained cells, from which
+    a lost one goes on; None: none are kept.
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -88,6 +89,7 @@ class ExecutionSpec:
     worker_memory: float | None = None
     data: Literal["auto", "resident", "mapped", "streamed"] = "auto"
     data_memory: float | None = None
+    checkpoint_seconds: float | None = 300
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -241,7 +241,16 @@ def _amount(node: Node, zero: bool) -> float:
     return amount
 
 
-_TAKEN = ("cells", "events", "datasets", "report", "race", "life", "index")  # folders of the first stage's own store
+_TAKEN = (
+    "cells",
+    "events",
+    "datasets",
+    "report",
+    "race",
+    "life",
+    "index",
+    "checkpoints",
+)  # folders of the first stage's own store
 _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "backend": lambda node: one_of(node, "ray_tune", "local"),
     "workers": lambda node: "auto" if node.value == "auto" else integer(node, 1),
@@ -252,6 +261,7 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "worker_memory": lambda node: None if node.value is None else _amount(node, zero=False),
     "data": lambda node: one_of(node, "auto", "resident", "mapped", "streamed"),
     "data_memory": lambda node: None if node.value is None else _amount(node, zero=False),
+    "checkpoint_seconds": lambda node: None if node.value is None else _amount(node, zero=True),
 }
 _READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,

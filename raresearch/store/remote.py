@@ -50,6 +50,15 @@ class Elsewhere(Protocol):
     def push(self, path: Path) -> None:
         """Bring ``path``, a file of the folder, there."""
 
+    def files(self, folder: str) -> list[str]:
+        """Names of the files in ``folder``, a folder of small files that come and go."""
+
+    def bring(self, path: Path) -> None:
+        """Bring ``path``, a file of the folder, here as it is there now."""
+
+    def remove(self, path: Path | str) -> None:
+        """Remove ``path``, a file of the folder, there too."""
+
     def push_landing(self, scratch: Path, name: str) -> None:
         """Bring the files of a landing there and make it visible."""
 
@@ -83,6 +92,16 @@ class Here:
 
     def push(self, path: Path) -> None:
         """It is where it belongs."""
+
+    def files(self, folder: str) -> list[str]:
+        path = self.root / folder
+        return sorted(p.name for p in path.iterdir()) if path.is_dir() else []
+
+    def bring(self, path: Path) -> None:
+        """It is where it belongs."""
+
+    def remove(self, path: Path | str) -> None:
+        """It is removed where it was."""
 
     def push_landing(self, scratch: Path, name: str) -> None:
         """Its rename makes it visible."""
@@ -174,8 +193,9 @@ class Remote:
 
         return persistently(lambda: self._try(once, folder))
 
-    def remove(self, name: str) -> None:
-        """Remove an object; no matter where there is none."""
+    def remove(self, name: Path | str) -> None:
+        """Remove an object, named or by its file here; no matter where there is none."""
+        name = str(name.relative_to(self.root)) if isinstance(name, Path) else name
 
         def once() -> None:
             system, prefix = self._place
@@ -246,6 +266,12 @@ class Remote:
 
     def push(self, path: Path) -> None:
         self.put(str(path.relative_to(self.root)), path.read_bytes())
+
+    def files(self, folder: str) -> list[str]:
+        return self.names(folder)
+
+    def bring(self, path: Path) -> None:
+        self._bring_file(str(path.relative_to(self.root)))
 
     def push_landing(self, scratch: Path, name: str) -> None:
         self._push_folder(scratch, f"cells/{name}-{uuid.uuid4().hex[:8]}", f"landed/{name}")

@@ -23,7 +23,7 @@ from raresearch.types import Array, Outcome, canonical, digest
 
 FORMAT = 1
 FEW = 64  # landings that are read one by one
-OURS = {"cells", "events", "datasets", "race", "life", "index", ".tmp", "driver.lock", "leases.lock", REMOTE}
+OURS = {"cells", "events", "datasets", "race", "life", "index", "checkpoints", ".tmp", "driver.lock", "leases.lock", REMOTE}
 
 
 class Store:

@@ -7,7 +7,7 @@ own and run row by row: what a member's row becomes does not depend on the rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -67,6 +67,19 @@ class Bank:
         self.steps = torch.cat([self.steps, torch.zeros(len(rows), dtype=self.steps.dtype, device=rows.device)])
         self.settings += settings
         self._ready()
+
+    def member(self, number: int) -> dict[str, torch.Tensor]:
+        """Copies of one member's row in every matrix."""
+        return {name: row.clone() for name, row in self._member(number).items()}
+
+    def restore(self, number: int, rows: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `member` gave, in place: views of the parameters stay theirs."""
+        for name, row in self._member(number).items():
+            row.copy_(rows[name])
+
+    def _member(self, number: int) -> dict[str, torch.Tensor]:
+        names = ("parameters", "first", "second", "steps")
+        return {name: getattr(self, name).detach()[number] for name in names}
 
     @torch.no_grad()
     def step(self, lanes: Sequence[int] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,36 @@ class History:
             test_events=data.test_events,
             scaling=scaling,
         )
+
+    def copy(self) -> History:
+        """As it is now. Recorded arrays are shared: nobody writes into them."""
+        epochs = {name: list(values) for name, values in self.epochs.items()}
+        return replace(self, epochs=epochs, scored=dict(self.scored), weights=dict(self.weights))
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """(plain data, arrays) for a checkpoint."""
+        arrays = {f"weights/{epoch}/{name}": a for epoch, state in self.weights.items() for name, a in state.items()}
+        if self.scored:
+            for number, split in enumerate(("validation", "test")):
+                arrays[f"scores/{split}"] = np.stack([pair[number] for pair in self.scored.values()])
+        return {"epochs": self.epochs, "scored": list(self.scored)}, arrays
+
+    @classmethod
+    def from_parts(cls, about: Mapping[str, Any], arrays: Mapping[str, Array]) -> History:
+        """What `to_parts` gave. Raises KeyError, TypeError or ValueError where it is something else."""
+        history = cls({name: [float(v) for v in about["epochs"][name]] for name in cls().epochs})
+        for row, epoch in enumerate(about["scored"]):
+            # Copies: a view of one row would keep all of them in memory, for as long as one is kept.
+            history.scored[int(epoch)] = (arrays["scores/validation"][row].copy(), arrays["scores/test"][row].copy())
+        for name, array in arrays.items():
+            kind, _, rest = name.partition("/")
+            if kind == "weights":
+                epoch, _, parameter = rest.partition("/")
+                history.weights.setdefault(int(epoch), {})[parameter] = array  # type: ignore[index]
+        losses = history.epochs["val_loss"]
+        history.best_epoch = min(range(len(losses)), key=lambda i: losses[i]) + 1
+        history.best_loss = losses[history.best_epoch - 1]
+        return history
 
     def _scores(self, data: FoldData) -> dict[str, tuple[Array, Array]]:
         """Events name → (epochs (K,), logits (K, N)) for the store."""

@@ -7,7 +7,7 @@ in a pack of one or of a hundred runs the same arithmetic, and the store's promi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,12 @@ class Stack(Protocol):
 
     def snapshot(self, number: int) -> dict[str, Array]:
         """The parameters of one member as its own network would name them; a copy."""
+
+    def state(self, number: int) -> dict[str, torch.Tensor]:
+        """What the further epochs of one member depend on besides its lane; copies."""
+
+    def restore(self, number: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `state` gave, for a member before its first step."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Legend: M members, B events of a batch (padded), K steps of a chunk, F padded in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -85,6 +85,14 @@ class MlpStack:
             state[layer.weight] = weight[0, : layer.inputs, : layer.outputs].T.numpy()
             state[layer.bias] = bias[0, 0, : layer.outputs].numpy()
         return state
+
+    def state(self, number: int) -> dict[str, torch.Tensor]:
+        """What the further epochs of one member depend on besides its lane; copies."""
+        return self.bank.member(number)
+
+    def restore(self, number: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.bank.restore(number, state)
 
     # -- buffers
 

@@ -5,6 +5,7 @@ Legend: M members that train at the same time (the pack's width).
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections import deque
@@ -23,6 +24,7 @@ from raresearch.training.arrays import FoldData
 from raresearch.training.kernels import Kernel, Stack, choose
 from raresearch.training.lanes import FoldTensors, Lane
 from raresearch.training.policy import Keep
+from raresearch.training.resume import Member, Moment, Resuming, identity
 from raresearch.training.scoring import judged, logits_of
 from raresearch.training.seeding import own_randomness
 from raresearch.training.single import Alone, Report, build_model
@@ -49,6 +51,7 @@ class Work:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     width: int | None = None
     explain: Callable[[Cell, str], None] = lambda cell, why: None  # why a cell trains alone
+    resuming: Resuming = field(default_factory=Resuming)  # keeps no checkpoints where nobody gives a shelf
 
 
 def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence[Cell]] | None = None) -> None:
@@ -59,8 +62,9 @@ def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence
     """
     seen: set[str] = set()
     watched = deque(replace(c, config=Watched(c.config, seen)) for c in cells)
-    with own_randomness():
-        _Pack(work, watched, shorter or {}, seen).run()
+    pack = _Pack(work, watched, shorter or {}, seen)
+    with own_randomness(), work.resuming.kept(pack.settled.__contains__):
+        pack.run()
 
 
 class Watched(dict[str, Value]):
@@ -94,6 +98,7 @@ class _Pack:
     known: dict[object, Kernel] = field(default_factory=dict)
     events: dict[tuple[object, ...], FoldTensors] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
+    identities: dict[str, dict[str, Value]] = field(default_factory=dict)  # of cells under way, for their checkpoints
     most: int | None = None  # lowered when memory runs out
 
     def run(self) -> None:
@@ -106,7 +111,7 @@ class _Pack:
             kernel = choose(self.work.experiment, lane, model, self.work.study_seed, self.known)
             if kernel.make is None:
                 self.work.explain(lane.cell, kernel.why)
-                self._alone(lane)
+                self._alone(lane, model)
             else:
                 self._together(kernel, lane, model)
 
@@ -148,6 +153,7 @@ class _Pack:
             while joining or (stack and stack.lanes) or self.waiting:
                 self._joining(kernel, width - (len(stack.lanes) if stack else 0), joining, others)
                 stack = _joined(kernel, stack, joining)
+                self._resume(stack, joining)
                 joining = []
                 if stack is None:
                     break
@@ -198,6 +204,7 @@ class _Pack:
         self._land([lane for lane in stack.lanes if lane.cell.key not in self.settled])
         if len(staying) < len(stack.lanes):
             stack.keep(staying) if staying else stack.lanes.clear()
+        self.work.resuming.offer(lambda: [self._moment(lane, _Place(stack, n)) for n, lane in enumerate(stack.lanes)])
 
     def _record(
         self, stack: Stack, number: int, loss: float, output: torch.Tensor, blind: Sequence[torch.Tensor] | None
@@ -212,21 +219,42 @@ class _Pack:
             blind=lambda: logits_of(experiment, blind[number] if blind else stack.outputs_of("test", [number])[0], config),
         )
 
-    def _alone(self, lane: Lane) -> None:
+    def _alone(self, lane: Lane, model: nn.Module) -> None:
         """Train one cell by the loop for networks that cannot be stacked."""
         work, cell = self.work, lane.cell
         try:
             training = Alone.begin(lane, work.experiment, work.study_seed)
+            self._begin(lane, model, training, "alone")
             while not lane.finished:
                 training.advance(work.keep)
                 work.report(cell, lane.epoch)
                 self._land([lane])
+                work.resuming.offer(lambda: [] if lane.finished else [self._moment(lane, training)])
         except CellFailure as error:
             self._fail([cell, *self._open_shorter(lane)], str(error))
         except (UserError, MemoryError):
             raise
         except Exception as error:  # the boundary to a user's code, as above
             self._fail([cell, *self._open_shorter(lane)], described(error))
+
+    # -- checkpoints
+
+    def _resume(self, stack: Stack | None, joined: Sequence[tuple[Lane, nn.Module]]) -> None:
+        """Bring the last members of ``stack``, which have just ``joined``, to where their checkpoints are."""
+        if stack is not None and not self.work.resuming.off:
+            first = len(stack.lanes) - len(joined)
+            for number, (lane, model) in enumerate(joined, first):
+                self._begin(lane, model, _Place(stack, number), type(stack).__name__)
+
+    def _begin(self, lane: Lane, model: nn.Module, member: Member, loop: str) -> None:
+        """Before the first epoch: go on from the cell's checkpoint, if there is one that fits."""
+        if not self.work.resuming.off:
+            mine = self.identities[lane.cell.key] = identity(lane, model, self.work.keep, loop)
+            budgets = [c.epochs for c in self.shorter.get(lane.cell.key, ()) if c.key not in self.settled]
+            self.work.resuming.resume(lane, member, mine, min(budgets, default=math.inf))
+
+    def _moment(self, lane: Lane, member: Member) -> Moment:
+        return Moment.of(lane, self.identities[lane.cell.key], *member.state())
 
     # -- records
 
@@ -255,6 +283,20 @@ class _Pack:
         if records:
             self.settled |= {r.cell.key for r in records}
             self.work.land(records)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One member of a stack."""
+
+    stack: Stack
+    number: int
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Value]]:
+        return self.stack.state(self.number), {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], own: Mapping[str, Value]) -> None:
+        self.stack.restore(self.number, tensors)
 
 
 def _joined(kernel: Kernel, stack: Stack | None, joining: Sequence[tuple[Lane, nn.Module]]) -> Stack | None:

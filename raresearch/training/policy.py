@@ -23,6 +23,12 @@ class Keep:
     weights: KeepRule | None = best_so_far
     all_scores: bool = True
 
+    @property
+    def name(self) -> str:
+        """Which policy it is: what one has dropped another cannot keep."""
+        rules = (getattr(rule, "__qualname__", type(rule).__name__) for rule in (self.scores, self.weights))
+        return " ".join(["all" if self.all_scores else "some", *rules])
+
     def wanted_scores(self, epochs: Mapping[str, Sequence[float]]) -> frozenset[int] | None:
         """Epochs whose scores must be kept; None means all."""
         return None if self.all_scores else (self.scores or best_so_far)(epochs)

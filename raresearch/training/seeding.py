@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,6 +24,19 @@ def torch_seed(cell: Cell, study_seed: int, purpose: str) -> int:
 def noise_key(cell: Cell, study_seed: int) -> int:
     """A signed 32-bit key for hashed dropout (see `raresearch.training.noise`)."""
     return int(cell.stream(study_seed, "dropout").generate_state(1, np.uint32).view(np.int32)[0])
+
+
+def generators(device: torch.device) -> dict[str, torch.Tensor]:
+    """Where torch's global generators are: the CPU's, and that of ``device`` where it is a GPU."""
+    states = {"generator/cpu": torch.random.get_rng_state()}
+    return {**states, "generator/cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def restore_generators(states: Mapping[str, torch.Tensor]) -> None:
+    """Put back what `generators` gave."""
+    torch.random.set_rng_state(states["generator/cpu"])
+    if "generator/cuda" in states:
+        torch.cuda.set_rng_state(states["generator/cuda"])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Legend: B events of a batch, N events of a split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +19,11 @@ from raresearch.training.batches import batches
 from raresearch.training.history import State
 from raresearch.training.lanes import FoldTensors, Lane, window_of
 from raresearch.training.noise import HashedDropout
-from raresearch.training.optimizers import build_optimizer
+from raresearch.training.optimizers import build_optimizer, optimizer_state, restore_optimizer
 from raresearch.training.policy import Keep
 from raresearch.training.scoring import judged, logits_of, outputs_of
-from raresearch.training.seeding import own_randomness, torch_seed
-from raresearch.types import Cell
+from raresearch.training.seeding import generators, own_randomness, restore_generators, torch_seed
+from raresearch.types import Cell, Value
 
 Report = Callable[[Cell, int], None]
 
@@ -73,6 +73,19 @@ class Alone:
             blind=lambda: logits_of(self.experiment, self._outputs("test"), config),
         )
         lane.seconds += time.perf_counter() - started
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Value]]:
+        """All that further epochs depend on besides the lane; copies. Raises `TypeError` where the optimiser keeps what
+        cannot be kept."""
+        tensors = {f"model/{n}": t.detach().clone() for n, t in self.model.state_dict().items()}
+        memories, numbers = optimizer_state(self.optimizer)
+        return {**tensors, **memories, **generators(self.lane.events.device)}, numbers
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], own: Mapping[str, Value]) -> None:
+        """Put back what `state` gave."""
+        self.model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+        restore_optimizer(self.optimizer, tensors, own)
+        restore_generators(tensors)
 
     def _outputs(self, split: str) -> torch.Tensor:
         events = self.lane.events.validation if split == "validation" else self.lane.events.test

@@ -118,6 +118,18 @@ class VmappedStack:
         kept = self.forward.state_dict()
         return {n.removeprefix("model."): found[n].numpy() for n in kept if n in found}
 
+    def state(self, number: int) -> dict[str, torch.Tensor]:
+        """What the further epochs of one member depend on besides its lane; copies."""
+        others = {f"others/{n}": t[number].clone() for n, t in self.others.items()}
+        return {**self.bank.member(number), **others, "generator": self.generators[number].clone()}
+
+    def restore(self, number: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.bank.restore(number, state)
+        for name, stacked in self.others.items():
+            stacked[number] = state[f"others/{name}"].to(stacked.device)
+        self.generators[number] = state["generator"].clone()
+
     def _ready(self) -> None:
         self.parameters = {s.name: s.view(self.bank.parameters).detach().requires_grad_() for s in self.slots}
         self.gradients = {s.name: s.view(self.bank.gradients) for s in self.slots}
