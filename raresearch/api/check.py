@@ -38,9 +38,9 @@ class Plan:
     epoch where trainings end, the others are taken to end where these do on average, and ``hours_error`` is the standard
     error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
-    the networks of some timed configs cannot be packed. ``data_bytes``: tensors as they are stored; ``data_kind``: where they are while networks train (see
-    `raresearch.data.residence`) with ``data_memory`` bytes for events; ``window``: of the shuffle. ``later``: the plans of the
-    stages after the first.
+    the networks of some timed configs cannot be packed. ``data_bytes``: tensors as they are stored; ``data_kind``: where they
+    are while networks train (see `raresearch.data.residence`) with ``data_memory`` bytes for events; ``window``: of the
+    shuffle. ``later``: the plans of the stages after the first.
     """
 
     study: str
