@@ -5,7 +5,8 @@
     │   ├── SpecError            a study's YAML: file, dotted path, rule, remedy
     │   ├── SpaceError           an axis or a config that does not fit its space
     │   ├── PluginError          a name that resolves to nothing
-    │   ├── DataError            events: missing column, empty file, NaN, one class, truncated file
+    │   ├── DataError            events: missing column, empty file, NaN, one class
+    │   │   └── Unreadable       a file that is truncated or damaged, which a mapping may say to skip
     │   ├── StoreError           a store of another study, an unwritable folder
     │   │   └── WriteFailed      a full disk, a file server that does not answer: tried again before it ends a run
     │   ├── SelectionError       a rule that asks for what the epochs do not have
@@ -57,6 +58,10 @@ class PluginError(UserError):
 
 class DataError(UserError):
     """Events cannot be used as they are."""
+
+
+class Unreadable(DataError):
+    """A file of events is truncated or damaged."""
 
 
 class StoreError(UserError):

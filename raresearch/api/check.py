@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from raresearch.api.parts import Parts, build_parts, configs_planned, known_points
-from raresearch.api.run import Datasets
+from raresearch.api.run import Datasets, residence
+from raresearch.data.residence import event_bytes
 from raresearch.errors import CellFailure, StoreError
 from raresearch.experiment import parameters
 from raresearch.planner import fill, plan_packs
@@ -37,7 +38,9 @@ class Plan:
     epoch where trainings end, the others are taken to end where these do on average, and ``hours_error`` is the standard
     error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
-    the networks of some timed configs cannot be packed. ``later``: the plans of the stages after the first.
+    the networks of some timed configs cannot be packed. ``data_bytes``: tensors as they are stored; ``data_kind``: where they
+    are while networks train (see `raresearch.data.residence`) with ``data_memory`` bytes for events; ``window``: of the
+    shuffle. ``later``: the plans of the stages after the first.
     """
 
     study: str
@@ -52,6 +55,10 @@ class Plan:
     disk_bytes: int | None
     workers: int
     fill: float | None = None
+    data_bytes: int | None = None
+    data_kind: str | None = None
+    data_memory: int | None = None
+    window: int = 0
     seconds_per_epoch: float | None = None
     seconds_per_cell: float | None = None
     cells_per_hour: float | None = None
@@ -130,6 +137,8 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
     events = _events(spec, parts, configs[0])
     epochs = max(int(str(c["train.epochs"])) for c in configs)
     workers = _workers(spec)
+    size = None if events is None else events * event_bytes(parts.experiment.schema())
+    place = residence(spec)
     # A searcher that waits for scores proposes config by config: then the packs of one stand for those of all.
     planned = plan_packs(_cells(spec, parts, configs), workers)
     packs = None if count is None else len(planned) * count // len(configs)
@@ -146,6 +155,10 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
         disk_bytes=None if cells is None or events is None else _disk(spec, cells, events, epochs),
         workers=workers,
         fill=fill(planned),
+        data_bytes=size,
+        data_kind=None if size is None else place.of(size),
+        data_memory=place.limit,
+        window=int(str(configs[0].get("train.window", 0))),
     )
 
 

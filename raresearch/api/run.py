@@ -37,7 +37,14 @@ from raresearch.store.records import parse_config
 from raresearch.store.remote import Remote, elsewhere, local
 from raresearch.store.store import Store
 from raresearch.study import Counts, Study
-from raresearch.training.arrays import Loaded, fold_events, refuse_large_batch, smallest_training, validation_name
+from raresearch.training.arrays import (
+    Loaded,
+    fold_events,
+    refuse_large_batch,
+    refuse_wide_window,
+    smallest_training,
+    validation_name,
+)
 from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
@@ -65,6 +72,7 @@ class Datasets:
     root: Path
     engine: str
     progress: Callable[[int, int], None]
+    note: Callable[[str], None] = lambda text: None
     loaded: dict[str, Loaded] = field(default_factory=dict)
     _of_config: dict[str, str] = field(default_factory=dict)
     _training: dict[str, int] = field(default_factory=dict)
@@ -81,11 +89,14 @@ class Datasets:
             there.push_dataset(dataset.fingerprint)
             loaded = self.loaded[dataset.fingerprint] = load_events(dataset, residence(self.spec))
             self._of_config[names] = dataset.fingerprint
+            if dataset.left_out:
+                self.note(dataset.left_out)
             self._training[dataset.fingerprint] = smallest_training(loaded, self.spec.folds, self.spec.seed)
             if self._store is not None:  # a search that varies the data: its scores are read while it goes on
                 self._keep(self._store, loaded)
         fingerprint = self._of_config[names]
         refuse_large_batch(config, self._training[fingerprint])
+        refuse_wide_window(config, self.loaded[fingerprint], residence(self.spec))
         return fingerprint
 
     def ahead(self, configs: Sequence[Config]) -> None:
@@ -214,7 +225,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
 
 
 def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, retry_failed: bool) -> OpenStudy:
-    datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing)
+    datasets = Datasets(spec, parts, folder / "datasets", "local", progress.preparing, progress.note)
     study = _study(spec, parts, folder, datasets, progress, retry_failed)
     context = replace(_context(spec, parts, folder, Handles(datasets), workers=1), note=progress.note)
     return _finish(study, LocalExecutor(context, progress.epoch), progress.note)
@@ -231,7 +242,7 @@ def _run_on_ray(
     # Once more inside: Ray puts its own handler for SIGTERM in place when it starts.
     with ray_session(address, wanted) as cpus, terminate_as_interrupt():
         pickle_by_value(parts.experiment)
-        datasets = Datasets(spec, parts, folder / "datasets", "auto", progress.preparing)
+        datasets = Datasets(spec, parts, folder / "datasets", "auto", progress.preparing, progress.note)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
         handles = share(datasets.loaded, (folder / "datasets").resolve(), residence(spec))
         workers = worker_count(execution.workers, cpus, execution.cpus)

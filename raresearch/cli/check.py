@@ -53,6 +53,7 @@ def _lines(plan: Plan) -> list[str]:
         f"cells: {_of(plan.cells)} = {_of(plan.configs)} configs × {plan.repeats} repeats × {plan.folds} fold(s), "
         f"in {_of(plan.packs)} packs" + (f" of {plan.fill:.1f} trainings" if plan.fill else ""),
         f"events: {_of(plan.events, 'as many as the files hold')}; epochs: at most {plan.epochs} a cell",
+        *_data(plan),
         f"disk for scores: at most {_size(plan.disk_bytes)}",
     ]
     lines += [f"some networks train alone: {reason}" for reason in plan.alone]
@@ -70,6 +71,24 @@ def _lines(plan: Plan) -> list[str]:
         )
         lines.append(f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; {stops})")
     return lines
+
+
+_MEANINGS = {
+    "resident": "kept in memory",
+    "mapped": "mapped from uncompressed files on disk",
+    "streamed": "streamed from uncompressed files on disk",
+}
+
+
+def _data(plan: Plan) -> list[str]:
+    """Where the events will be while networks train on them."""
+    if plan.data_bytes is None or plan.data_kind is None or plan.data_memory is None:
+        return []
+    order = f"shuffled in windows of {plan.window:,}" if plan.window else "shuffled as a whole"
+    line = f"data: {_size(plan.data_bytes)}, {_MEANINGS[plan.data_kind]} ({_size(plan.data_memory)} for events), {order}"
+    if plan.data_kind == "streamed" and not plan.window:
+        line += "; each event is a read of its own: on a slow disk set train.window, which makes other cells"
+    return [line]
 
 
 def _of(number: int | None, unknown: str = "?") -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from raresearch.data.dataset import Dataset
 from raresearch.errors import DataError
 
 
@@ -34,7 +34,7 @@ def simulate_command(
 
     with live_line() as progress:
         dataset = simulate(experiment, events=events, out=out, seed=seed, sets=sets, progress=progress.preparing)
-    _print(dataset.path, dataset.counts, as_json)
+    _print(dataset, as_json)
 
 
 @click.command("ingest")
@@ -55,7 +55,7 @@ def ingest_command(files: tuple[Path, ...], schema: Path, out: Path, seed: int, 
 
     with live_line() as progress:
         dataset = ingest_files(files, _mapping(schema), out=out, seed=seed, progress=progress.preparing)
-    _print(dataset.path, dataset.counts, as_json)
+    _print(dataset, as_json)
 
 
 def _mapping(path: Path) -> dict[str, object]:
@@ -70,10 +70,14 @@ def _mapping(path: Path) -> dict[str, object]:
     return content
 
 
-def _print(path: Path, counts: Mapping[str, Mapping[str, int]], as_json: bool) -> None:
+def _print(dataset: Dataset, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"path": str(path), "counts": {s: dict(c) for s, c in counts.items()}}))
+        counts = {s: dict(c) for s, c in dataset.counts.items()}
+        lost = {"dropped": dataset.meta.get("dropped", 0), "skipped": dataset.meta.get("skipped", [])}
+        click.echo(json.dumps({"path": str(dataset.path), "counts": counts, **lost}))
         return
-    for split, by_class in counts.items():
+    for split, by_class in dataset.counts.items():
         click.echo(f"{split}: {sum(by_class.values())} events ({', '.join(f'{n} {c}' for c, n in by_class.items())})")
-    click.echo(f"dataset: {path}")
+    if dataset.left_out:
+        click.echo(dataset.left_out)
+    click.echo(f"dataset: {dataset.path}")

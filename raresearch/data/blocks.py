@@ -37,6 +37,11 @@ class Blocks(Protocol):
     @property
     def schema(self) -> Schema: ...
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of files that were damaged and left out."""
+        ...
+
     def __len__(self) -> int: ...
 
     def make(self, number: int) -> Block:
@@ -54,6 +59,7 @@ class SimulatedBlocks:
     fractions: Fractions
     events: int
     size: int
+    skipped: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Schema:

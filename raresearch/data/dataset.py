@@ -94,6 +94,14 @@ class Dataset:
         counts: Mapping[str, Mapping[str, int]] = self.meta["counts"]
         return counts
 
+    @property
+    def left_out(self) -> str:
+        """What of the files is not in the dataset, in words; "" where nothing is missing."""
+        rows, files = int(self.meta.get("dropped", 0)), list(self.meta.get("skipped", ()))
+        parts = [f"{rows} rows that were not finite"] if rows else []
+        parts += [f"{len(files)} damaged file(s): {', '.join(files)}"] if files else []
+        return "left out: " + "; ".join(parts) if parts else ""
+
     def size(self, split: str) -> int:
         """Number of events of a split."""
         return sum(self.counts[_known(split)].values())

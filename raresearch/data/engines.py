@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from raresearch.data.writing import BlockReport, BlockWriter
-from raresearch.errors import DataError, StoreError, UserError, WriteFailed, nearest
+from raresearch.errors import DataError, StoreError, Unreadable, UserError, WriteFailed, nearest
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: what Ray Data takes to start its workers and their imports on two cores; less work than this is done sooner here
 START_SECONDS = 10.0
 
-_CROSSING: dict[str, type[UserError]] = {kind.__name__: kind for kind in (DataError, StoreError, WriteFailed)}
+_CROSSING: dict[str, type[UserError]] = {kind.__name__: kind for kind in (DataError, Unreadable, StoreError, WriteFailed)}
 
 
 def check_engine(engine: Engine) -> None:

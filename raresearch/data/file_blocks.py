@@ -18,11 +18,13 @@ from raresearch.data.mapping import Mapping
 from raresearch.data.readers import open_table
 from raresearch.data.readers.table import Column
 from raresearch.data.splits import Fractions, assign_stratified, stratified_thresholds
-from raresearch.errors import DataError
-from raresearch.experiment import Schema
+from raresearch.errors import DataError, Unreadable
+from raresearch.experiment import Schema, TensorField
 from raresearch.types import Array
 
 BLOCK_BYTES = 32 << 20  # of a block's tensors and observers in memory; files that cannot be read by range are one block
+
+SCANNED = 4096  # rows read at a time where a file is only tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class FileBlocks:
     ranges: tuple[Range, ...]
     thresholds: Array
     seed: int
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ranges)
@@ -63,7 +66,7 @@ class FileBlocks:
         return Block(
             event_id=ids,
             tensors={
-                t.name: extract.narrow(columns[t.name][keep], t.dtype, f"mapping.tensors.{t.name}: {name}")
+                t.name: extract.narrow(_shaped(columns[t.name], t, name)[keep], t.dtype, f"mapping.tensors.{t.name}: {name}")
                 for t in self.schema.tensors
             },
             observers={o: columns[o][keep].astype(np.float64) for o in self.schema.observers},
@@ -75,7 +78,16 @@ class FileBlocks:
         )
 
 
-def plan_file_blocks(files: FileSet, mapping: Mapping, schema: Schema, fractions: Fractions, seed: int) -> FileBlocks:
+def _shaped(x: Array, field: TensorField, name: str) -> Array:
+    if x.shape[1:] != field.shape:
+        rule = f"has shape {x.shape[1:]} in {name}, {field.shape} elsewhere"
+        raise DataError(f"mapping.tensors.{field.name}", rule, "one dataset has one shape: leave that file out or mend it")
+    return x
+
+
+def plan_file_blocks(
+    files: FileSet, mapping: Mapping, schema: Schema, fractions: Fractions, seed: int, skipped: tuple[str, ...] = ()
+) -> FileBlocks:
     """Divide ``files`` into ranges, read ids and classes once, and fix the thresholds that split each class exactly.
 
     With ``missing: drop`` this pass reads every mapped column, since only rows that stay are divided. Raises `DataError` for
@@ -86,7 +98,34 @@ def plan_file_blocks(files: FileSet, mapping: Mapping, schema: Schema, fractions
     ids, classes = (np.concatenate([s[i] for s in scanned]) for i in (0, 1))
     _refuse_twice(ids, mapping)
     thresholds = stratified_thresholds(ids, classes, len(schema.classes), fractions, seed)
-    return FileBlocks(mapping, schema, ranges, thresholds, seed)
+    return FileBlocks(mapping, schema, ranges, thresholds, seed, skipped)
+
+
+def sound(files: FileSet, mapping: Mapping) -> tuple[FileSet, tuple[str, ...]]:
+    """The files that can be read, and the names of the others; all, untried, where the mapping says to refuse.
+
+    Trying reads every mapped column of every file once. Raises `Unreadable` where none is left.
+    """
+    if mapping.corrupt == "refuse":
+        return files, ()
+    kept, skipped = [], []
+    for path, sha in zip(files.paths, files.sha256, strict=True):
+        try:
+            _read_through(path, mapping)
+            kept.append((path, sha))
+        except Unreadable as error:
+            skipped.append(path.name)
+            if len(skipped) == len(files.paths):
+                raise Unreadable(error.place, f"and all of {len(skipped)} files: {error.rule}", "write them again") from error
+    return FileSet(tuple(p for p, _ in kept), tuple(s for _, s in kept)), tuple(skipped)
+
+
+def _read_through(path: Path, mapping: Mapping) -> None:
+    table = open_table(path, mapping.tree, mapping.labels)
+    rows = extract.count_rows(mapping, table, path)
+    step = SCANNED if table.seekable else rows
+    for start in range(0, rows, step):
+        table.read(list(mapping.columns), start, min(start + step, rows))
 
 
 def _ranges(files: FileSet, mapping: Mapping, schema: Schema) -> list[Range]:

@@ -64,11 +64,12 @@ def land_files(
     landed = existing(root, origin.fingerprint)
     if landed is not None:
         return landed
+    files, skipped = file_blocks.sound(files, mapping)
     first = files.paths[0]
     found = extract.schema_of(mapping, open_table(first, mapping.tree, mapping.labels), first)
     if schema is not None:
         refuse_disagreement(schema, found)
-    blocks = file_blocks.plan_file_blocks(files, mapping, schema or found, origin.fractions, origin.seed)
+    blocks = file_blocks.plan_file_blocks(files, mapping, schema or found, origin.fractions, origin.seed, skipped)
     return produce(blocks, origin, root, engine, progress)
 
 

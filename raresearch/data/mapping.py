@@ -16,6 +16,7 @@
     one_event_a_file: true             # a folder of PNG or NPZ files; columns: file, image (or the arrays), and those of
     labels: labels.csv                 # a CSV in that folder, whose column `file` names them
     missing: refuse                    # rows with NaN or infinity: refuse, or drop (counted in dataset.json)
+    corrupt: refuse                    # files that are truncated or damaged: refuse, or skip (named in dataset.json)
 
 Every mistake is a `DataError` that names the dotted path (``mapping.tensors.jets.pad``) and the nearest right name.
 """
@@ -34,10 +35,11 @@ from raresearch.errors import DataError, nearest
 from raresearch.experiment import Schema
 
 KEYS = (
-    *("tree", "classes", "signal", "background", "class", "tensors", "observers", "weight", "event_id", "missing"),
+    *("tree", "classes", "signal", "background", "class", "tensors", "observers", "weight", "event_id", "missing", "corrupt"),
     *("one_event_a_file", "labels"),
 )
 MISSING = ("refuse", "drop")
+CORRUPT = ("refuse", "skip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Mapping:
     weight: str | None = None
     event_id: str | None = None
     missing: str = "refuse"
+    corrupt: str = "refuse"
     one_event_a_file: bool = False
     labels: str | None = None
 
@@ -88,9 +91,7 @@ class Mapping:
             raise DataError("mapping.tensors", "is missing", "such as `tensors: {features: {columns: [a, b]}}`")
         classes = _names(content.get("classes", ["events"]), "mapping.classes")
         tensors = _items(content["tensors"], "mapping.tensors")
-        missing = content.get("missing", "refuse")
-        if missing not in MISSING:
-            raise DataError(f"mapping.missing: {missing!r}", "must be refuse or drop", nearest(str(missing), MISSING))
+        missing, corrupt = _one_of(content, "missing", MISSING), _one_of(content, "corrupt", CORRUPT)
         parsed = cls(
             tensors={name: _source(value, f"mapping.tensors.{name}") for name, value in tensors.items()},
             observers=_observers(content.get("observers", [])),
@@ -102,6 +103,7 @@ class Mapping:
             weight=_text(content, "weight"),
             event_id=_text(content, "event_id"),
             missing=missing,
+            corrupt=corrupt,
             one_event_a_file=_one_event_a_file(content),
             labels=_text(content, "labels"),
         )
@@ -188,6 +190,13 @@ def _text(content: AnyMapping[str, Any], key: str, place: str = "mapping") -> st
     if value is not None and (not isinstance(value, str) or not value):
         raise DataError(f"{place}.{key}", f"must be a name, not {value!r}")
     return value
+
+
+def _one_of(content: AnyMapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    value = content.get(key, allowed[0])
+    if value not in allowed:
+        raise DataError(f"mapping.{key}: {value!r}", f"must be {' or '.join(allowed)}", nearest(str(value), allowed))
+    return str(value)
 
 
 def _some_of(content: AnyMapping[str, Any], key: str, classes: tuple[str, ...]) -> tuple[str, ...]:

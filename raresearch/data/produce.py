@@ -52,7 +52,7 @@ def produce(blocks: Blocks, origin: Origin, root: Path, engine: Engine, progress
         reports = run_blocks(BlockWriter(blocks, folder), engine, progress)
         _refuse_one_class(reports, schema, origin.experiment)
         with disk_errors(root):
-            write_manifest(folder / MANIFEST, _manifest(reports, schema, origin))
+            write_manifest(folder / MANIFEST, _manifest(reports, blocks, origin))
     return Dataset.open(root / origin.fingerprint)
 
 
@@ -70,7 +70,8 @@ def _refuse_one_class(reports: list[BlockReport], schema: Schema, name: str) -> 
             )
 
 
-def _manifest(reports: list[BlockReport], schema: Schema, origin: Origin) -> dict[str, Any]:
+def _manifest(reports: list[BlockReport], blocks: Blocks, origin: Origin) -> dict[str, Any]:
+    schema = blocks.schema
     counts = np.sum([r.counts for r in reports], axis=0)
     return {
         "format": FORMAT,
@@ -83,6 +84,7 @@ def _manifest(reports: list[BlockReport], schema: Schema, origin: Origin) -> dic
         "fractions": origin.fractions.to_json(),
         "counts": {s: dict(zip(schema.classes, map(int, counts[i]), strict=True)) for i, s in enumerate(SPLITS)},
         "dropped": sum(r.dropped for r in reports),
+        "skipped": list(blocks.skipped),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "raresearch": _version(),
     }

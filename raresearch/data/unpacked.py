@@ -28,7 +28,7 @@ from raresearch.errors import StoreError
 from raresearch.types import Array
 
 FOLDER = "unpacked"
-BATCH_BYTES = 8 << 20  # of a batch of events on their way from Parquet
+BATCH_BYTES = 1 << 20  # of events on their way from Parquet, whose decoder takes some ten times as much
 
 
 def on_disk(dataset: Dataset, split: str, *, streamed: bool) -> Events:
@@ -99,6 +99,7 @@ def _write(dataset: Dataset, split: str, folder: Path) -> None:
                 for t in schema.tensors:
                     files[t.name][where] = tensor_array(pa.chunked_array([batch.column(t.name)]), t)
                 start += len(batch)
+        pa.default_memory_pool().release_unused()  # Arrow keeps what it has freed, part after part
     with disk_errors(folder.parent):
         for file in files.values():
             file.flush()

@@ -15,6 +15,8 @@ from raresearch.data.unpacked import on_disk
 from raresearch.errors import DataError
 from raresearch.types import Array, Config
 
+WINDOWS = 4  # of a windowed order under way at a time: one in use, one for each of two readers, one that is being shuffled
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -83,6 +85,17 @@ def refuse_large_batch(config: Config, events: int) -> None:
     if size > events:
         rule = f"is more than the {events} events that train"
         raise DataError(f"train.batch_size: {size}", rule, f"give {events} or fewer, more events, or a larger train split")
+
+
+def refuse_wide_window(config: Config, loaded: Loaded, residence: Residence) -> None:
+    """Raise `DataError` where the windows that are under way at a time take more memory than events may."""
+    window = int(config.get("train.window", 0))  # type: ignore[arg-type]
+    row = sum(c.dtype.itemsize * int(np.prod(c.shape[1:])) for c in loaded.train.tensors.values())
+    needed = WINDOWS * min(window, len(loaded.train)) * row
+    if loaded.kind == "streamed" and needed > residence.limit:
+        rule = f"{WINDOWS} windows take {needed / 1e9:.2f} GB of the {residence.limit / 1e9:.2f} GB that events may take"
+        fitting = residence.limit // (WINDOWS * row)
+        raise DataError(f"train.window: {window}", rule, f"give {fitting} or fewer, or raise execution.data_memory")
 
 
 def validation_name(fingerprint: str, fold: int, of: int) -> str:

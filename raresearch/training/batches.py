@@ -80,9 +80,8 @@ def batches(
     lot = whole_batches(window, size) if window else size
     lots = [order[start : start + lot] for start in range(0, len(order), lot)]
     start = 0
-    for raw in ahead(lambda mine: {n: rows_of[mine] for n, rows_of in files.items()}, lots, readers):
-        for begin in range(0, len(next(iter(raw.values()))), size):
-            some = rows[start : start + size]
-            part = {n: each[begin : begin + size] for n, each in raw.items()}
+    for raw in ahead(lambda mine: {n: each.pieces(mine, size) for n, each in files.items()}, lots, readers):
+        for pieces in zip(*raw.values(), strict=True):
+            some, part = rows[start : start + size], dict(zip(raw, pieces, strict=True))
             yield some, {n: on_disk[n].ready(part[n]) if n in part else c[some] for n, c in columns.items()}
             start += len(some)

@@ -6,23 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 EVENTS = 120_000  # of 1 KiB
+WINDOW = 2048
 
 
-@pytest.mark.parametrize("window", [0, 2048])
-def test_events_of_ten_times_the_limit_train_in_flat_memory(tmp_path, window):
+def test_events_of_ten_times_the_limit_train_in_flat_memory(tmp_path):
     script = shutil.copy(Path(__file__).with_name("flat_memory.txt"), tmp_path / "flat_memory.py")
-    line = [sys.executable, script, tmp_path / "data", str(EVENTS), str(window)]
+    line = [sys.executable, script, tmp_path / "data", str(EVENTS), str(WINDOW)]
     done = subprocess.run([str(a) for a in line], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["kind"] == "streamed"
-    # Batches and windows under way, and 8,192 events as float32 while they are scored (32 MiB), beside the limit itself.
-    bound = seen["limit"] + (48 << 20)
+    # Beside the limit: 8,192 events that are scored at once, as stored and as float32 (8 + 32 MiB), four windows of 2 MiB, and
+    # what the allocator keeps of them.
+    bound = seen["limit"] + ((8 + 32 + 8 + 8) << 20)
     split = 8 * seen["limit"]
-    assert bound < 0.7 * split
+    assert bound < 0.75 * split
     assert seen["grown"]["auto"] < bound
     assert seen["grown"]["resident"] > split, "the measurement sees a split that is loaded"
     assert seen["losses"]["auto"] == seen["losses"]["resident"], "to the bit"

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from raresearch.errors import DataError, nearest
+from raresearch.errors import DataError, Unreadable, nearest
 from raresearch.types import Array
 
 
@@ -52,13 +52,14 @@ class Table(Protocol):
 
 @contextmanager
 def reading(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn a library's ``errors`` about a damaged file into a `DataError` that names it."""
+    """Turn a library's ``errors`` about a damaged file into an `Unreadable` that names it."""
     try:
         yield
     except errors as error:
         text = (str(error).strip().splitlines() or [""])[0][:160]
         detail = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise DataError(str(path), f"cannot be read, truncated or damaged ({detail})", "copy or write it again") from error
+        remedy = "copy or write it again, or skip such files with `corrupt: skip` in the mapping"
+        raise Unreadable(str(path), f"cannot be read, truncated or damaged ({detail})", remedy) from error
 
 
 def require(path: Path, names: Sequence[str], known: Sequence[str]) -> None:

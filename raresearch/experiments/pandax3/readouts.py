@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raresearch.experiment import Findings, ReadOut
+from raresearch.experiments.pandax3.claims import claims
 from raresearch.experiments.pandax3.inside import LEAST, REACH, feature_maps, filter_groups, load_state
 from raresearch.experiments.pandax3.model import TrackNet, track_net
 from raresearch.experiments.pandax3.vocabulary import CLASSES, SIGNAL
@@ -18,8 +19,8 @@ _SIGNAL = CLASSES.index(SIGNAL)
 
 
 def read_outs(findings: Findings) -> list[ReadOut]:
-    """Example events, and, where weights were kept, the three tables of what the first network holds."""
-    tables = [example_events(findings)]
+    """What the study can decide, example events, and, where weights were kept, the three tables of what the first network holds."""
+    tables = [*claims(findings), example_events(findings)]
     weights = findings.state()
     if not weights:
         return tables
