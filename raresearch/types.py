@@ -21,6 +21,9 @@ ONE_SIGMA = 0.682689492137086
 PREFIXES = ("data.", "model.", "train.")
 #: names of a config that decide how it is computed and not what comes out
 MOOT = frozenset({"train.pack"})
+#: names that came after the first studies, with the values at which a config says no more than one without them: cells keep
+#: their keys
+LATER: Mapping[str, Value] = {"train.micro_batches": 1, "train.channels_last": False}
 
 
 def freeze(value: Any) -> Value:
@@ -44,9 +47,14 @@ def digest(value: Any, length: int = 16) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 
+def deciding(config: Config) -> dict[str, Value]:
+    """What of ``config`` decides the result."""
+    return {n: v for n, v in config.items() if n not in MOOT and not (n in LATER and LATER[n] == v)}
+
+
 def config_id(config: Config) -> str:
     """Short content hash of a config; neither the order of its names matters nor names that change no result."""
-    return digest({name: value for name, value in config.items() if name not in MOOT}, 12)
+    return digest(deciding(config), 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Cell:
     def __post_init__(self) -> None:
         content = {
             # The budget stands for `train.epochs`, so that a shorter budget can be read off a longer training.
-            "config": {k: v for k, v in self.config.items() if k != "train.epochs" and k not in MOOT},
+            "config": {k: v for k, v in deciding(self.config).items() if k != "train.epochs"},
             "fold": self.fold,
             "seed": self.seed,
             "identity": dict(self.identity),

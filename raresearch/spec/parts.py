@@ -75,7 +75,8 @@ class ExecutionSpec:
     ``workers``: trainings at the same time, or `auto` (as many as the machines hold). ``cpus`` and ``gpus`` are for each
     worker, fractions allowed. ``retries``: attempts after a lost worker or a write that failed, not after a training that
     failed. ``cell_seconds`` and ``worker_memory`` (GiB) end what takes longer or more; None: no limit. ``checkpoint_seconds``:
-    time between two checkpoints of half-trained cells, from which a lost one goes on; None: none are kept.
+    time between two checkpoints of half-trained cells, from which a lost one goes on; None: none are kept. ``cell_workers``: up
+    to that many workers train one cell together, each with ``cpus`` and ``gpus`` (a power of two; see `train.micro_batches`).
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -86,6 +87,7 @@ class ExecutionSpec:
     cell_seconds: float | None = None
     worker_memory: float | None = None
     checkpoint_seconds: float | None = 300
+    cell_workers: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

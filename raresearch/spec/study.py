@@ -15,7 +15,7 @@ from raresearch.spec import overlay, reader
 from raresearch.spec.check import as_default, check_study
 from raresearch.spec.nodes import Node, dump, read_yaml, wrap
 from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Statistic
-from raresearch.types import MOOT, Config, digest
+from raresearch.types import Config, deciding, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,11 @@ class StudySpec:
         experiment's version is the store's to add.
         """
         content = self.to_json()
-        deciding = {key: content[key] for key in _DECIDING}
-        deciding["fixed"] = {name: value for name, value in content["fixed"].items() if name not in MOOT}
-        deciding |= {key: content[key] for key in ("racing",) if key in content}
+        parts = {key: content[key] for key in _DECIDING}
+        parts["fixed"] = deciding(content["fixed"])
+        parts |= {key: content[key] for key in ("racing",) if key in content}
         axes = sorted(self.space.to_json()["axes"], key=lambda axis: str(axis["name"]))
-        return digest({**deciding, "space": axes})
+        return digest({**parts, "space": axes})
 
 
 _DECIDING = (
