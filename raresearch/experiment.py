@@ -266,6 +266,8 @@ COMMON_DEFAULTS: Mapping[str, Value] = {
     "train.precision": "float32",
     "train.pack": "auto",
     "train.window": 0,
+    "train.micro_batches": 1,
+    "train.channels_last": False,
 }
 
 COMMON_DESCRIBED: Mapping[str, str] = {
@@ -280,9 +282,11 @@ COMMON_DESCRIBED: Mapping[str, str] = {
     "train.weight_decay": "L2 term: added to the gradient (adam, sgd, rmsprop) or decoupled (adamw)",
     "train.patience": "epochs without a new lowest validation loss before stopping; 0: never stop early",
     "train.scaling": "none, minmax or standard: per feature, fitted on the training events only",
-    "train.precision": "float32, or float64 (slower; for comparisons)",
+    "train.precision": "float32, float64 (slower; for comparisons) or bfloat16 (the network's products; all else in float32)",
     "train.pack": "trainings of one shape at a time in one worker: auto, off or a number; changes no result",
     "train.window": "events among which an epoch's order is random, for events read from disk in runs; 0: all of them",
+    "train.micro_batches": "pieces in which each batch is computed, a power of two: less memory, or several workers for one cell",
+    "train.channels_last": "images with their channels innermost, which some GPUs compute faster",
 }
 
 

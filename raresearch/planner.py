@@ -37,7 +37,9 @@ def plan_packs(cells: Iterable[Cell], workers: int = 1, shape_of: ShapeOf = by_n
         groups.setdefault((shape_of(longest), longest.get("train.pack", "auto")), []).append(training)
     packs = []
     for (_, asked), members in groups.items():
-        size = _size(len(members), asked, workers, len(groups))
+        size = (
+            1 if members[0][-1].config.get("train.micro_batches", 1) != 1 else _size(len(members), asked, workers, len(groups))
+        )
         # As equal as possible: 100 in packs of at most 64 are two of 50.
         parts = math.ceil(len(members) / size)
         for part in range(parts):
@@ -67,6 +69,8 @@ def _size(members: int, asked: object, workers: int, groups: int) -> int:
 def _why(chosen: Sequence[Sequence[Cell]], asked: object) -> str:
     if asked == "off":
         return "alone: train.pack is off"
+    if chosen[0][-1].config.get("train.micro_batches", 1) != 1:
+        return "alone: its batches are computed in pieces"
     longest = [training[-1] for training in chosen]
     if len(longest) == 1:
         return "alone: no other cell has its shape, or every worker has one"

@@ -21,9 +21,9 @@ ONE_SIGMA = 0.682689492137086
 PREFIXES = ("data.", "model.", "train.")
 #: names of a config that decide how it is computed and not what comes out
 MOOT = frozenset({"train.pack"})
-#: names that configs had not when the first studies were stored, with the value that means what was done then: a config that
-#: has it is the config without the name, and its cells keep their keys
-LATER: Mapping[str, Value] = {"train.window": 0}
+#: names that came after the first studies, with the values at which a config says no more than one without them: cells keep
+#: their keys
+LATER: Mapping[str, Value] = {"train.window": 0, "train.micro_batches": 1, "train.channels_last": False}
 
 
 def freeze(value: Any) -> Value:
@@ -48,8 +48,8 @@ def digest(value: Any, length: int = 16) -> str:
 
 
 def deciding(config: Config) -> dict[str, Value]:
-    """The names of ``config`` that decide what comes out."""
-    return {n: v for n, v in config.items() if n not in MOOT and (n not in LATER or v != LATER[n])}
+    """What of ``config`` decides the result."""
+    return {n: v for n, v in config.items() if n not in MOOT and not (n in LATER and LATER[n] == v)}
 
 
 def config_id(config: Config) -> str:

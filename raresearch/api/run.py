@@ -234,21 +234,29 @@ def _run_local(spec: StudySpec, parts: Parts, folder: Path, progress: Progress, 
 def _run_on_ray(
     spec: StudySpec, parts: Parts, folder: Path, address: str | None, progress: Progress, retry_failed: bool
 ) -> OpenStudy:
+    import ray
+
     from raresearch.execution.ray_session import ray_session
+    from raresearch.execution.ray_train import RESERVE, check_room
     from raresearch.execution.ray_tune import RayTuneExecutor, share, worker_count
 
     execution = spec.execution
-    wanted = None if execution.workers == "auto" else max(1, round(int(execution.workers) * execution.cpus))
+    crew = execution.cell_workers
+    wanted = None if execution.workers == "auto" else max(1, round(int(execution.workers) * execution.cpus * crew))
     # Once more inside: Ray puts its own handler for SIGTERM in place when it starts.
     with ray_session(address, wanted) as cpus, terminate_as_interrupt():
         pickle_by_value(parts.experiment)
+        if crew > 1:
+            check_room(crew, execution.cpus, execution.gpus, ray.cluster_resources())
         datasets = Datasets(spec, parts, folder / "datasets", "auto", progress.preparing, progress.note)
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
         handles = share(datasets.loaded, (folder / "datasets").resolve(), residence(spec))
-        workers = worker_count(execution.workers, cpus, execution.cpus)
+        workers = worker_count(execution.workers, cpus, execution.cpus * crew)
         context = _context(spec, parts, folder, handles, workers)
         study.workers = workers
-        executor = RayTuneExecutor(context, workers, execution.cpus, execution.gpus)
+        # A trial that waits for its workers holds next to nothing itself.
+        each = (execution.cpus, execution.gpus) if crew == 1 else (RESERVE, 0)
+        executor = RayTuneExecutor(context, workers, *each)
         return _finish(study, executor, progress.note)
 
 
@@ -310,6 +318,9 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
         remote=there.uri if isinstance(there, Remote) else "",
         limits=Limits(spec.execution.cell_seconds, spec.execution.worker_memory),
         checkpoint_seconds=spec.execution.checkpoint_seconds,
+        cell_workers=spec.execution.cell_workers,
+        cpus=spec.execution.cpus,
+        retries=spec.execution.retries,
     )
 
 

@@ -26,10 +26,11 @@ from raresearch.data.residence import Residence
 from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
+from raresearch.execution.ray_train import cell_from_json, cell_to_json, train_on_workers
 from raresearch.execution.worker import WorkContext, run_pack
 from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
-from raresearch.types import Cell, Outcome, Pack, freeze
+from raresearch.types import Outcome, Pack
 
 
 @dataclass
@@ -79,7 +80,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         self.notes.clear()
         try:
-            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process)
+            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process, spread=train_on_workers)
         except UserError as error:
             # Wrong input is nobody's crash: it goes to the driver as a value, which ends the run with its one line.
             refused = [type(error).__name__, error.place, error.rule, error.remedy]
@@ -150,32 +151,12 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
 
 
 def pack_to_json(pack: Pack) -> str:
-    return json.dumps({"why": pack.why, "cells": [_cell_to_json(c) for c in pack.cells]})
-
-
-def _cell_to_json(cell: Cell) -> dict[str, Any]:
-    return {
-        "config": dict(cell.config),
-        "fold": cell.fold,
-        "seed": cell.seed,
-        "epochs": cell.epochs,
-        "identity": dict(cell.identity),
-    }
+    return json.dumps({"why": pack.why, "cells": [cell_to_json(c) for c in pack.cells]})
 
 
 def pack_from_json(text: str) -> Pack:
     content = json.loads(text)
-    cells = tuple(
-        Cell(
-            config={k: freeze(v) for k, v in c["config"].items()},
-            fold=c["fold"],
-            seed=c["seed"],
-            epochs=c["epochs"],
-            identity={k: freeze(v) for k, v in c["identity"].items()},
-        )
-        for c in content["cells"]
-    )
-    return Pack(cells, content["why"])
+    return Pack(tuple(cell_from_json(c) for c in content["cells"]), content["why"])
 
 
 @dataclass(frozen=True)

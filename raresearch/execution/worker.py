@@ -21,6 +21,9 @@ from raresearch.training.policy import Keep
 from raresearch.types import Cell, Outcome, Pack, digest
 
 if TYPE_CHECKING:
+    import torch
+
+    from raresearch.training.crew import Crew
     from raresearch.training.resume import Resuming
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for the other processes, the page cache and what was not foreseen
@@ -55,6 +58,9 @@ class WorkContext:
     limits: Limits = field(default_factory=Limits)
     checkpoint_seconds: float | None = None
     note: Callable[[str], None] = _silent  # hears what is worth a line and is no error
+    cell_workers: int = 1  # so many train one cell together, each with ``cpus`` and ``gpus``
+    cpus: float = 1
+    retries: int = 0
 
     @cached_property
     def opened(self) -> Store:
@@ -62,11 +68,17 @@ class WorkContext:
         return Store(mirror(self.remote) if self.remote else self.store)
 
 
-def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[str], None] | None = None) -> list[Outcome]:
+def run_pack(
+    context: WorkContext,
+    pack: Pack,
+    report: Report,
+    kill: Callable[[str], None] | None = None,
+    spread: Callable[[WorkContext, Pack], None] | None = None,
+) -> list[Outcome]:
     """Train what of ``pack`` has not landed yet, land it, and say what became of every cell, in the pack's order.
 
-    ``kill`` ends this process where a training exceeds its limits and does not react. Raises `WriteFailed` where the store
-    did not take a result, `UserError` where the input is wrong.
+    ``kill`` ends this process where a training exceeds its limits and does not react. ``spread`` trains a pack on several
+    workers, which land it. Raises `WriteFailed` where the store did not take a result, `UserError` where the input is wrong.
     """
     store = context.opened
     with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
@@ -75,10 +87,29 @@ def run_pack(context: WorkContext, pack: Pack, report: Report, kill: Callable[[s
         landing = _Landing(store, digest([c.key for c in pack.cells], 12), checkpoints)
         if todo:
             with at_work(store.root, [c.key for c in todo]):
-                _train_within(context, todo, landing, report, kill)
+                if spread and context.cell_workers > 1:
+                    spread(context, Pack(tuple(todo), pack.why))
+                else:
+                    _train_within(context, todo, landing, report, kill)
     missing = [c.key for c in pack.cells if c.key not in landing.outcomes]
     there = store.outcomes() if missing else {}
     return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
+
+
+def run_share(context: WorkContext, pack: Pack, crew: Crew, device: torch.device, kill: Callable[[str], None]) -> None:
+    """Train ``pack``, whose cells somebody else has leased, as one worker of ``crew``; the first one lands it."""
+    store = context.opened
+    keys = [c.key for c in pack.cells]
+    landing = _Landing(store, digest(keys, 12), Checkpoints(store.root, store.elsewhere, keys), silent=crew.rank > 0)
+    _train_within(context, pack.cells, landing, lambda cell, epoch: None, kill, Share(crew, device))
+
+
+@dataclass(frozen=True)
+class Share:
+    """This worker's part in a crew, and its device."""
+
+    crew: Crew
+    device: torch.device
 
 
 @dataclass
@@ -92,16 +123,23 @@ class _Landing:
     pack: str
     checkpoints: Checkpoints
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    silent: bool = False  # another worker lands what is done; a failure that only this one may see is landed by it
 
     def add(self, records: Sequence[CellRecord]) -> None:
         """Land ``records``."""
-        self.store.land([replace(r, worker=worker_name(), pack=self.pack) for r in records])
+        mine = [r for r in records if not self.silent or r.outcome.state == "failed"]
+        self.store.land([replace(r, worker=worker_name(), pack=self.pack) for r in mine])
         self.outcomes |= {r.cell.key: r.outcome for r in records}
-        self.checkpoints.drop(r.cell.key for r in records)
+        self.checkpoints.drop(r.cell.key for r in mine)
 
 
 def _train_within(
-    context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report, kill: Callable[[str], None] | None
+    context: WorkContext,
+    cells: Sequence[Cell],
+    landing: _Landing,
+    report: Report,
+    kill: Callable[[str], None] | None,
+    share: Share | None = None,
 ) -> None:
     """Train ``cells`` within the study's limits: a pack that exceeds them is taken apart, a cell alone has failed."""
 
@@ -112,24 +150,23 @@ def _train_within(
 
     try:
         with watched(context.limits, len(cells), given_up if kill and len(cells) == 1 else kill):
-            _train(context, cells, landing, report)
+            _train(context, cells, landing, report, share)
     except LimitExceeded as error:
         left = [c for c in cells if c.key not in landing.outcomes]
         if len(cells) == 1:
             landing.add([CellRecord(c, Outcome(c.key, "failed", error=str(error))) for c in left])
             return
         for cell in left:
-            _train_within(context, [cell], landing, report, kill)
+            _train_within(context, [cell], landing, report, kill, share)
 
 
-def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report) -> None:
+def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, report: Report, share: Share | None = None) -> None:
     # Imported here: a driver that only hands packs to Ray would wait seconds for torch and never use it.
-    import torch
-
     from raresearch.training.pack import Work, train_pack
     from raresearch.training.width import free_memory
 
     asked = cells[0].config.get("train.pack", "auto")
+    share = share or _own_share(context)
     work = Work(
         experiment=context.experiment,
         study_seed=context.study_seed,
@@ -138,20 +175,32 @@ def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, repor
         land=landing.add,
         report=report,
         memory=context.limits.within(int(free_memory() * MEMORY_SHARE / context.workers)),
-        device=torch.device("cuda" if context.gpus and torch.cuda.is_available() else "cpu"),
+        device=share.device,
         width=asked if isinstance(asked, int) else None,
-        resuming=_resuming(context, landing.checkpoints),
+        resuming=_resuming(context, landing.checkpoints, share),
+        crew=share.crew,
     )
     longest, shorter = shorter_budgets(cells)
     train_pack(longest, work, shorter)
 
 
-def _resuming(context: WorkContext, checkpoints: Checkpoints) -> Resuming:
+def _own_share(context: WorkContext) -> Share:
+    """This worker alone."""
+    import torch
+
+    from raresearch.training.crew import Solo
+
+    return Share(Solo(), torch.device("cuda" if context.gpus and torch.cuda.is_available() else "cpu"))
+
+
+def _resuming(context: WorkContext, checkpoints: Checkpoints, share: Share) -> Resuming:
+    from raresearch.training.crew import FirstsShelf
     from raresearch.training.resume import Resuming
 
     if context.checkpoint_seconds is None:
         return Resuming()
-    return Resuming(checkpoints, context.checkpoint_seconds, context.note)
+    shelf = FirstsShelf(checkpoints, share.crew, share.device) if share.crew.size > 1 else checkpoints
+    return Resuming(shelf, context.checkpoint_seconds, context.note)
 
 
 def _fold_data(context: WorkContext, cell: Cell) -> FoldData:

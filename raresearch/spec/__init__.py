@@ -22,6 +22,7 @@
     execution: {backend: ray_tune, workers: auto, cpus: 1, gpus: 0, retries: 3}
                                     # cell_seconds: 3600, worker_memory: 8 (GiB): a cell that takes more has failed
                                     # data: auto | resident | mapped | streamed, data_memory: 64 (GiB of a node, for events)
+                                    # cell_workers: 2: so many train one cell together (train.micro_batches: 2 or more)
                                     # checkpoint_seconds: 300: how often half-trained cells are kept; null: never
     racing: {level: 0.05}           # further folds and seeds only for configs that could still be the best
     stages:                         # overlays, one after another; each trains the best configs of the one before

@@ -34,6 +34,7 @@ def check_study(spec: StudySpec, experiment: Experiment) -> None:
         for value in _samples(axis):
             _check_value(name, value, known[name], spec.place(f"space.{name}"))
     _check_counts(spec)
+    _check_cell_workers(spec, known)
     if experiment.simulated:
         _check_folds(spec, {**known, **spec.fixed})
         _check_batches(spec, {**known, **spec.fixed})
@@ -74,6 +75,16 @@ def _check_counts(spec: StudySpec) -> None:
             raise SpecError(spec.place(name), f"must be an integer from {least} up, not {number!r}")
 
 
+def _check_cell_workers(spec: StudySpec, known: Mapping[str, Value]) -> None:
+    workers = spec.execution.cell_workers
+    axis = spec.space.axes.get("train.micro_batches")
+    pieces = _samples(axis) if axis else [{**known, **spec.fixed}["train.micro_batches"]]
+    if fewest := [p for p in pieces if isinstance(p, int) and p < workers]:
+        rule = f"{workers} workers share the pieces of a batch, and train.micro_batches is {min(fewest)}"
+        remedy = f"write fixed: {{train.micro_batches: {workers}}}: batches in {workers} pieces, on any number of workers"
+        raise SpecError(spec.place("execution.cell_workers"), rule, remedy)
+
+
 def _check_folds(spec: StudySpec, config: Mapping[str, Value]) -> None:
     events = config["data.events"]
     if "data.events" in spec.space.axes or not isinstance(events, int):
@@ -112,10 +123,14 @@ def _is(value: Value, low: float, high: float = float("inf"), above: bool = Fals
     return isinstance(value, (int, float)) and (low < value if above else low <= value) and value < high
 
 
+def _power_of_two(value: Value) -> bool:
+    return type(value) is int and value > 0 and value & (value - 1) == 0
+
+
 _CHOICES = {
     "train.optimizer": ("adam", "adamw", "sgd", "rmsprop"),
     "train.scaling": ("none", "minmax", "standard"),
-    "train.precision": ("float32", "float64"),
+    "train.precision": ("float32", "float64", "bfloat16"),
 }
 _OWN_KIND = ("train.pack",)  # a number or a word: its rule below says which
 _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
@@ -127,8 +142,9 @@ _RULES: Mapping[str, tuple[Callable[[Value], bool], str]] = {
     "train.weight_decay": (lambda v: _is(v, 0), "at least 0"),
     "train.optimizer": (lambda v: v in _CHOICES["train.optimizer"], "adam, adamw, sgd or rmsprop"),
     "train.scaling": (lambda v: v in _CHOICES["train.scaling"], "none, minmax or standard"),
-    "train.precision": (lambda v: v in _CHOICES["train.precision"], "float32 or float64"),
+    "train.precision": (lambda v: v in _CHOICES["train.precision"], "float32, float64 or bfloat16"),
     "train.window": (lambda v: _is(v, 0), "at least 0 (0: all events)"),
+    "train.micro_batches": (_power_of_two, "a power of two: 1, 2, 4, 8 …"),
     "train.pack": (lambda v: v in ("auto", "off") or (type(v) is int and v > 0), "auto, off or a whole number above 0"),
 }
 

@@ -77,7 +77,8 @@ class ExecutionSpec:
     failed. ``cell_seconds`` and ``worker_memory`` (GiB) end what takes longer or more; None: no limit.
     ``data`` says where events are while networks train on them, ``data_memory`` (GiB) how much of a node's memory they may
     take (`raresearch.data.residence`). ``checkpoint_seconds``: time between two checkpoints of half-trained cells, from which
-    a lost one goes on; None: none are kept.
+    a lost one goes on; None: none are kept. ``cell_workers``: up to that many workers train one cell together, each with
+    ``cpus`` and ``gpus`` (a power of two; see `train.micro_batches`).
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -90,6 +91,7 @@ class ExecutionSpec:
     data: Literal["auto", "resident", "mapped", "streamed"] = "auto"
     data_memory: float | None = None
     checkpoint_seconds: float | None = 300
+    cell_workers: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -234,6 +234,13 @@ def _stages(node: Node) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def _power_of_two(node: Node) -> int:
+    value = integer(node, 1)
+    if value & (value - 1):
+        raise node.error(f"must be a power of two, not {value}", f"write {1 << (value.bit_length() - 1)}")
+    return value
+
+
 def _amount(node: Node, zero: bool) -> float:
     amount = number(node)
     if amount < 0 or (amount == 0 and not zero):
@@ -261,6 +268,7 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "worker_memory": lambda node: None if node.value is None else _amount(node, zero=False),
     "data": lambda node: one_of(node, "auto", "resident", "mapped", "streamed"),
     "data_memory": lambda node: None if node.value is None else _amount(node, zero=False),
+    "cell_workers": lambda node: _power_of_two(node),
     "checkpoint_seconds": lambda node: None if node.value is None else _amount(node, zero=True),
 }
 _READERS: Mapping[str, Callable[[Node], Any]] = {

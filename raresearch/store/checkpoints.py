@@ -43,21 +43,20 @@ class Checkpoint:
         return bytes(save(arrays, metadata={"about": about, "digest": _digest(about, arrays)}))
 
     @classmethod
-    def from_file(cls, path: Path) -> Checkpoint:
-        """What `to_bytes` wrote; `StoreError` where the file is damaged or something else."""
-        from safetensors import SafetensorError, safe_open
+    def from_bytes(cls, content: bytes) -> Checkpoint:
+        """What `to_bytes` gave; `StoreError` where it is damaged or something else."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            if header.get("digest") != _digest(header.get("about", ""), arrays):
-                raise StoreError(path.name, "damaged", "it is left aside")
-            about = json.loads(header["about"])
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise StoreError(path.name, "not readable as a checkpoint", "it is left aside") from error
-        if not isinstance(about, dict):
-            raise StoreError(path.name, "not readable as a checkpoint", "it is left aside")
+            arrays = load(content)
+            # The format: eight bytes with the header's length, then the header as JSON; `load` has just held it to that.
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+            if header["digest"] != _digest(header["about"], arrays):
+                raise StoreError("checkpoint", "damaged", "it is left aside")
+            about = dict(json.loads(header["about"]))
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise StoreError("checkpoint", "not readable as a checkpoint", "it is left aside") from error
         return cls(about, arrays)
 
 
@@ -73,8 +72,13 @@ class Checkpoints:
         path = self._path(key)
         if path.name not in self.known:
             return None
-        self.there.bring(path)
-        return Checkpoint.from_file(path) if path.is_file() else None
+        try:
+            self.there.bring(path)
+            return Checkpoint.from_bytes(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError("checkpoint", f"not readable ({error.strerror})", "it is left aside") from error
 
     def save(self, key: str, checkpoint: Checkpoint) -> str:
         """Replace the checkpoint of ``key``; why it could not be kept, "" where it was."""

@@ -20,6 +20,7 @@ from raresearch.training.lanes import Lane, SplitName
 from raresearch.training.layers import read_layers
 from raresearch.training.mixed import MIXED
 from raresearch.training.mlp import MlpStack
+from raresearch.training.pieces import in_pieces
 from raresearch.training.vmapped import SCORED, VmappedStack
 from raresearch.types import Array
 
@@ -71,6 +72,8 @@ def choose(experiment: Experiment, lane: Lane, model: nn.Module, study_seed: int
     """The kernel for ``lane``'s cell with its network; ``known`` remembers what was tried."""
     if experiment.optimizer(list(model.parameters()), lane.cell.config) is not None:
         return Kernel(("alone", lane.cell.key), None, 0, "the experiment brings its own optimiser")
+    if in_pieces(lane.cell.config):
+        return Kernel(("alone", lane.cell.key), None, 0, "its batches are computed in pieces, or in bfloat16 or channels-last")
     common = (lane.batch_size, str(lane.events.dtype))
     layers = read_layers(model)
     flat = len(lane.events.train.inputs) == 1 and next(iter(lane.events.train.inputs.values())).ndim == 2

@@ -21,8 +21,10 @@ from raresearch.errors import CellFailure, UserError
 from raresearch.experiment import Experiment
 from raresearch.store.records import CellRecord
 from raresearch.training.arrays import FoldData
+from raresearch.training.crew import Crew, Solo
 from raresearch.training.kernels import Kernel, Stack, choose
 from raresearch.training.lanes import FoldTensors, Lane
+from raresearch.training.pieces import InPieces, in_pieces
 from raresearch.training.policy import Keep
 from raresearch.training.resume import Member, Moment, Resuming, identity
 from raresearch.training.scoring import judged, logits_of
@@ -51,6 +53,7 @@ class Work:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     width: int | None = None
     explain: Callable[[Cell, str], None] = lambda cell, why: None  # why a cell trains alone
+    crew: Crew = field(default_factory=Solo)  # workers that train the same cells together with this one
     resuming: Resuming = field(default_factory=Resuming)  # keeps no checkpoints where nobody gives a shelf
 
 
@@ -223,8 +226,11 @@ class _Pack:
         """Train one cell by the loop for networks that cannot be stacked."""
         work, cell = self.work, lane.cell
         try:
-            training = Alone.begin(lane, work.experiment, work.study_seed)
-            self._begin(lane, model, training, "alone")
+            if in_pieces(cell.config):
+                training: Alone = InPieces.join(lane, work.experiment, work.study_seed, work.crew)
+            else:
+                training = Alone.begin(lane, work.experiment, work.study_seed)
+            self._begin(lane, model, training, type(training).__name__)
             while not lane.finished:
                 training.advance(work.keep)
                 work.report(cell, lane.epoch)

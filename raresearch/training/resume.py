@@ -182,13 +182,16 @@ def identity(lane: Lane, model: nn.Module, keep: Keep, loop: str) -> dict[str, V
     network = hashlib.sha256("\n".join([repr(model), *shapes]).encode()).hexdigest()[:16]
     return {
         "cell": lane.cell.key,
-        "code": _code(),
-        "torch": torch.__version__,
-        "device": _device(lane.events.device),
+        **machine(lane.events.device),
         "network": network,
         "loop": loop,
         "keep": keep.name,
     }
+
+
+def machine(device: torch.device) -> dict[str, Value]:
+    """What the last bits of any training depend on besides its cell."""
+    return {"code": _code(), "torch": torch.__version__, "device": _device(device)}
 
 
 @functools.cache

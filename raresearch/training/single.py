@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ class Alone:
     optimizer: torch.optim.Optimizer
 
     @classmethod
-    def begin(cls, lane: Lane, experiment: Experiment, study_seed: int) -> Alone:
+    def begin(cls, lane: Lane, experiment: Experiment, study_seed: int) -> Self:
         """The network before its first step; torch's generator is then at the start of the cell's noise."""
         model = build_model(lane, experiment, study_seed)
         torch.manual_seed(torch_seed(lane.cell, study_seed, "noise"))

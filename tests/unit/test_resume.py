@@ -144,6 +144,7 @@ WAYS = [
     (Toy(), 5, {"model.dropout": 0.2}),  # a pack of perceptrons
     (Images(), 4, {}),  # a pack of any networks
     (Own(), 2, {}),  # alone
+    (Images(), 2, {"train.micro_batches": 2}),  # alone, its batches in pieces
 ]
 
 
@@ -196,7 +197,7 @@ class Bomb:
 
 def spoil_about(**changes):
     def spoil(path):
-        found = Checkpoint.from_file(path)
+        found = Checkpoint.from_bytes(path.read_bytes())
         about = {**found.about, "identity": {**found.about["identity"], **changes.pop("identity", {})}, **changes}
         path.write_bytes(Checkpoint(about, found.arrays).to_bytes())
 
@@ -204,7 +205,7 @@ def spoil_about(**changes):
 
 
 def spoil_network(path):
-    found = Checkpoint.from_file(path)
+    found = Checkpoint.from_bytes(path.read_bytes())
     arrays = {**found.arrays, "network/first": found.arrays["network/first"][:-1]}
     path.write_bytes(Checkpoint(found.about, arrays).to_bytes())
 

@@ -1,0 +1,149 @@
+"""A cell on several workers of Ray Train: the bits of one worker, also after one of them was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import raresearch as rs
+from raresearch.execution.ray_session import QUIET
+
+EPOCHS = 10
+# Writes its process, and whether it trains, for every pass of the network over some events.
+EXPERIMENT = """
+import os, time
+from torch import nn
+from raresearch.testing.toy import Toy
+
+
+class Shared(Toy):
+    name = "shared"
+
+    def model(self, config):
+        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+
+    def forward(self, model, inputs, config):
+        time.sleep(0.02)
+        with open(LOG, "a") as file:
+            file.write(f"{os.getpid()} {int(model.training)}\\n")
+        return super().forward(model, inputs, config)
+"""
+STUDY = f"""
+study: shared
+experiment: ./shared.py
+seed: 5
+fixed: {{data.events: 1000, train.epochs: {EPOCHS}, train.batch_size: 200, train.micro_batches: 2}}
+repeats: 1
+objective: roc_auc
+execution: {{backend: ray_tune, workers: 1, cell_workers: 2, checkpoint_seconds: 0}}
+"""
+
+
+def write_study(folder):
+    folder.mkdir()
+    (folder / "log").touch()
+    (folder / "shared.py").write_text(EXPERIMENT.replace("LOG", repr(str(folder / "log"))))
+    (folder / "shared.yaml").write_text(STUDY)
+    return folder
+
+
+def start(folder, *more):
+    line = [sys.executable, "-m", "raresearch.cli", "run", str(folder / "shared.yaml"), "--out", str(folder / "run"), *more]
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT)
+
+
+def finish(process, folder, status=0):
+    process.wait(timeout=400)
+    text = (folder / "output").read_text()
+    assert process.returncode == status, text
+    return text
+
+
+def log(folder):
+    return [line.split() for line in (folder / "log").read_text().splitlines()]
+
+
+def tables(place):
+    study = rs.open(place)
+    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
+    scores = {}
+    for row in study.cells().to_pylist():
+        for events in (row["validation_events"], row["test_events"]):
+            _, epochs, matrix = study.store.scores(row["landing"], events)
+            scores[row["cell"], events] = (epochs.tolist(), matrix.tobytes())
+    return cells.to_pylist(), study.epochs().to_pylist(), scores
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory):
+    folder = write_study(tmp_path_factory.mktemp("one") / "study")
+    rs.run(folder / "shared.yaml", out=folder / "run", sets=["execution.backend=local"])
+    cells, epochs, scores = tables(folder / "run")
+    assert [row["state"] for row in cells] == ["done"]
+    assert len(epochs) == EPOCHS
+    return (cells, epochs, scores), len(log(folder))
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_two_workers_give_the_bits_of_one_also_where_one_is_killed_in_an_epoch(tmp_path, one_worker):
+    reference, passed = one_worker
+    folder = write_study(tmp_path / "study")
+    process = start(folder)
+    end = time.monotonic() + 300
+    while len(log(folder)) < passed // 2:  # in the middle of the cell
+        assert process.poll() is None, (folder / "output").read_text()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+    before = len(log(folder))
+    training = {pid for pid, mode in log(folder) if mode == "1"}
+    counts = sorted(sum(pid == each and mode == "1" for pid, mode in log(folder)) for each in training)
+    assert len(counts) == 2, "two processes share the work"
+    assert counts[1] - counts[0] <= 1, "and each computes half of it"
+    victim = next(int(pid) for pid, mode in reversed(log(folder)) if mode == "1")
+    os.kill(victim, signal.SIGKILL)
+    output = finish(process, folder)
+    assert "went on after epoch" in output
+    assert tables(folder / "run") == reference
+    assert len(log(folder)) - before < 0.75 * passed, "trained from the start"
+
+
+@pytest.mark.cluster
+def test_more_workers_than_the_cluster_has_are_one_line_and_status_2(tmp_path):
+    folder = write_study(tmp_path / "study")
+    more = ("--set", "execution.cell_workers=64", "--set", "fixed.train.micro_batches=64", "--address", "local")
+    output = finish(start(folder, *more), folder, 2)
+    assert "64 workers of 1 CPUs for each cell, and the cluster has" in output
+    assert len(output.strip().splitlines()) == 1
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_a_cell_trains_with_the_workers_that_there_are_to_the_same_bits(tmp_path, one_worker, monkeypatch):
+    import ray
+
+    reference, _ = one_worker
+    folder = write_study(tmp_path / "study")
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        taken = ray.remote(num_cpus=1)(Neighbour).remote()
+        ray.get(taken.here.remote())
+        rs.run(folder / "shared.yaml", out=folder / "run")
+    finally:
+        ray.shutdown()
+    assert tables(folder / "run") == reference
+    assert len({pid for pid, mode in log(folder) if mode == "1"}) == 1
+
+
+class Neighbour:
+    """Somebody else's work on the cluster."""
+
+    def here(self):
+        return True
