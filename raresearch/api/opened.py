@@ -26,6 +26,7 @@ from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
 from raresearch.statistics.comparison import Comparison
+from raresearch.store.columns import places
 from raresearch.store.files import write_atomic
 from raresearch.store.lease import only_driver
 from raresearch.store.ledger import read_ledger
@@ -130,7 +131,7 @@ class OpenStudy:
         """Rows of the cells that failed and were not trained again since."""
         cells = self.cells()
         failed = [number for number, state in enumerate(cells["state"].to_pylist()) if state == "failed"]
-        return cells.take(pa.array(failed, pa.int64())).to_pylist()  # type: ignore[no-any-return]
+        return cells.take(places(np.asarray(failed, dtype=np.int64))).to_pylist()  # type: ignore[no-any-return]
 
     def status(self) -> dict[str, Any]:
         """Cells by state, failures with their reasons, whether a driver is at work, and the ledger."""

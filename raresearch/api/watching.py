@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from raresearch.api.opened import OpenStudy, open_study
 from raresearch.ensembles.evaluation import ScoreReader, config_score, select
 from raresearch.ensembles.table import epoch_table
 from raresearch.errors import DataError, SelectionError, StoreError
 from raresearch.metrics.averaging import student
-from raresearch.types import Array
+from raresearch.store.columns import mask
+from raresearch.store.index import LEAST
+from raresearch.store.values import remember, remembered
+from raresearch.types import Array, EpochTable, digest
 
 WINDOW = 1800.0  # seconds: the pace of a study changes with its networks, so old landings say little of what is to come
 LEADERS = 8
@@ -87,6 +89,11 @@ class Watcher:
         self.opened: OpenStudy = open_study(folder)
         self._reader = ScoreReader(self.opened.store)
         self._values: dict[str, float] = {}  # by cell; NaN where the objective could not be taken
+        about = self.opened.about
+        self._asked = digest(
+            [about["identity"], str(about["versions"]), repr(self.opened.rule), repr(self.opened.objective)], 16
+        )
+        self._remembered = remembered(self.opened.folder, self._asked)
         self._curves: dict[str, Array] = {}  # by cell
 
     def look(self) -> View:
@@ -94,7 +101,7 @@ class Watcher:
         cells, facts = self.opened.cells(), self.opened.status()
         landed = facts["done"] + facts["failed"]
         states = {name: int(facts.get(name, 0)) for name in ("done", "failed", "running", "lost", "preempted")}
-        left = None if facts["total"] is None else facts["total"] - landed
+        left = None if facts["total"] is None else max(0, facts["total"] - landed)
         ended = not facts["driver"] and left == 0
         return View(
             study=facts["study"],
@@ -110,7 +117,7 @@ class Watcher:
         )
 
     def _leaders(self, cells: pa.Table) -> tuple[Leader, ...]:
-        done = cells.filter(pc.equal(cells["state"], "done"))
+        done = cells.filter(mask(np.asarray(cells["state"].to_pylist(), dtype=str) == "done"))
         self._evaluate(done)
         by_config: dict[str, list[str]] = {}
         for config, cell in zip(done["config"].to_pylist(), done["cell"].to_pylist(), strict=True):
@@ -129,21 +136,30 @@ class Watcher:
 
     def _evaluate(self, done: pa.Table) -> None:
         """The objective and the learning curve of the cells that are new, all in one go."""
-        new = done.filter(pc.invert(pc.is_in(done["cell"], pa.array(list(self._values), pa.string()))))
+        new = done.filter(mask(np.asarray([cell not in self._values for cell in done["cell"].to_pylist()], dtype=bool)))
         if not len(new):
             return
         self._reader = ScoreReader(self.opened.store)  # it remembers which landing a cell is in
         table = epoch_table(self.opened.store, self._reader, new)
         keys = new["cell"].to_pylist()
-        self._values |= dict.fromkeys(keys, math.nan)
+        known = {key: value for key, value in self._remembered.items() if key in set(keys)}
+        self._values |= dict.fromkeys(keys, math.nan) | known
+        for (cell,), rows in table.groups("cell"):
+            self._curves[str(cell)] = np.asarray(rows["val_loss"], dtype=np.float64)
+        unknown = ~np.isin(table["cell"], list(known)) if known else np.ones(len(table), dtype=bool)
+        if unknown.any():
+            self._value(table.where(unknown))
+
+    def _value(self, table: EpochTable) -> None:
         try:
             chosen = select(table, self.opened.rule, "cell")
             values = self._reader.values(chosen, self.opened.objective)
-            self._values |= {e.members[0].cell: float(v) for e, v in zip(chosen, values, strict=True)}
         except (DataError, SelectionError, StoreError):
             return  # scores that were not kept: there is no best to show, and everything else stands
-        for (cell,), rows in table.groups("cell"):
-            self._curves[str(cell)] = np.asarray(rows["val_loss"], dtype=np.float64)
+        self._values |= {e.members[0].cell: float(v) for e, v in zip(chosen, values, strict=True)}
+        if len(self._values) - len(self._remembered) >= LEAST:
+            self._remembered = {cell: value for cell, value in self._values.items() if not math.isnan(value)}
+            remember(self.opened.folder, self._asked, self._remembered)
 
     def _landings(self, cells: pa.Table) -> dict[float, int]:
         """Time of each landing → number of cells in it."""

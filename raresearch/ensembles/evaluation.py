@@ -25,6 +25,7 @@ from raresearch.ensembles.forward import threaded
 from raresearch.ensembles.landing import Landing
 from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit, on
+from raresearch.store.columns import unpacked
 from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable, Estimate, Member
 
@@ -148,7 +149,7 @@ class _Together:
     scores: Array
 
     def column(self, name: str) -> Array:
-        return np.concatenate([t[name].to_numpy() for t in self.tables])
+        return np.concatenate([unpacked(t[name]) for t in self.tables])
 
 
 class ScoreReader:

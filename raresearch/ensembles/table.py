@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raresearch.ensembles.base import ScoreSource
+from raresearch.store.columns import unpacked
 from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable
 
@@ -67,7 +68,7 @@ def epoch_table(store: Store, scores: ScoreSource | None = None, cells: pa.Table
         if pa.types.is_string(column.type):
             columns[name], numbers[name] = _strings(column)
         else:
-            columns[name] = column.to_numpy(zero_copy_only=False)
+            columns[name] = unpacked(column)
     return StoredEpochs(columns, scores, numbers)
 
 
@@ -78,7 +79,7 @@ def _strings(column: pa.Array) -> tuple[Array, Array]:
     order = np.argsort(words)
     rank = np.empty(len(words), dtype=np.int64)
     rank[order] = np.arange(len(words))
-    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    indices = unpacked(encoded.indices)
     return (words[indices] if len(words) else np.asarray([], dtype=str)), rank[indices] if len(words) else indices
 
 

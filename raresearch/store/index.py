@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
+from raresearch.store.columns import words
 from raresearch.store.files import make_folder, write_atomic
 
 LEAST = 64  # landings that are not in the index yet; fewer are read in a moment
@@ -43,7 +44,7 @@ def landed(path: Path, kind: str) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         remedy = f"remove the folder {path} and run the study again: only its cells are trained anew"
         raise StoreError(str(path / f"{kind}.parquet"), "damaged (not readable as Parquet)", remedy) from error
-    return table.append_column("landing", pa.array([path.name] * len(table), pa.string()))
+    return table.append_column("landing", words([path.name] * len(table)))
 
 
 def indexed(root: Path, kind: str, there: Iterable[str]) -> Known:
@@ -55,7 +56,7 @@ def indexed(root: Path, kind: str, there: Iterable[str]) -> Known:
     there = frozenset(there)
     names = frozenset(pc.unique(table["landing"]).to_pylist())
     if not names <= there:  # somebody has removed a landing: to train its cells again
-        table = table.filter(pc.is_in(table["landing"], pa.array(sorted(there), pa.string())))
+        table = table.filter(pc.is_in(table["landing"], words(sorted(there))))
     return Known((table,), names & there, len(names & there))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raresearch.errors import StoreError
+from raresearch.store.columns import mask, places, unpacked
 from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
 from raresearch.store.index import Known, indexed, landed, outgrown, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
@@ -33,6 +35,7 @@ class Store:
         self.root = Path(root)
         self.elsewhere = elsewhere(self.root)  # does nothing where the folder is the store itself
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
+        self._sorted: tuple[Known, pa.Table] | None = None  # `cells` of what `_look` knew
         self._done: set[str] = set()
 
     @classmethod
@@ -140,16 +143,24 @@ class Store:
 
     def landings(self) -> list[Path]:
         """Folders that have landed, in the order of their names."""
+        return [self.root / "cells" / name for name in self._landed_names()]
+
+    def _landed_names(self) -> list[str]:
         self.elsewhere.pull()
-        folder = self.root / "cells"
-        return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        try:
+            # Thousands, at every look: the listing itself says what is a folder, and names sort faster than paths.
+            with os.scandir(self.root / "cells") as found:
+                return sorted(entry.name for entry in found if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def _look(self, kind: str = "cells") -> Known:
         """Everything of ``kind`` ("cells", "epochs") that has landed; only what is new since the last look is read."""
-        landings = self.landings()
+        names = self._landed_names()
         before = self._read.get(kind, Known())
-        known = before if before.names else indexed(self.root, kind, {p.name for p in landings})
-        self._read[kind] = known = known.with_new(landings, kind)
+        known = before if before.names else indexed(self.root, kind, names)
+        new = [self.root / "cells" / name for name in names if name not in known.names]
+        self._read[kind] = known = known.with_new(new, kind)
         if kind == "cells":
             for table in known.tables[len(before.tables) :]:
                 # Not by a compute function: given a Python scalar, these import pandas, which takes longer than all the rest.
@@ -171,11 +182,14 @@ class Store:
         known = self._look()
         if not known.tables:
             return pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
+        if self._sorted is not None and self._sorted[0] is known:
+            return self._sorted[1]
         # "done" sorts before "failed": the first row of each cell is the one that counts.
         order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
         table = pa.concat_tables(known.tables, promote_options="default").sort_by(order)
         _, first = np.unique(_strings(table["cell"]), return_index=True)
-        return table.take(pa.array(np.sort(first)))
+        self._sorted = known, table.take(places(np.sort(first)))
+        return self._sorted[1]
 
     def outcomes(self) -> dict[str, Outcome]:
         """Cell key → outcome, for everything that has landed."""
@@ -190,19 +204,17 @@ class Store:
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""
         cells = self.cells() if cells is None else cells
-        done = cells.filter(pa.array(_strings(cells["state"]) == "done"))
+        done = cells.filter(mask(_strings(cells["state"]) == "done"))
         landings = _unique(done["landing"])
         if not landings:
-            return pa.table({"cell": pa.array([], pa.string()), "epoch": pa.array([], pa.int32())})
+            return pa.schema([("cell", pa.string()), ("epoch", pa.int32())]).empty_table()
         epochs = self._epochs_of(landings)
         # A cell counts from one landing only, should two workers ever have landed it.
-        wanted = np.char.add(_strings(done["cell"]), _strings(done["landing"]))
-        mine = np.char.add(_strings(epochs["cell"]), _strings(epochs["landing"]))
-        order = np.argsort(wanted)
-        where = order[np.searchsorted(wanted, mine, sorter=order).clip(max=len(wanted) - 1)]
+        where = _owners(done, epochs)
+        epochs, where = epochs.filter(mask(where >= 0)), where[where >= 0]
         for name in ("config", "fold", "seed"):
-            epochs = epochs.append_column(name, done[name].take(pa.array(where)))
-        epochs = epochs.append_column("_row", pa.array(where)).filter(pa.array(wanted[where] == mine))
+            epochs = epochs.append_column(name, done[name].take(places(where)))
+        epochs = epochs.append_column("_row", places(where))
         return epochs.sort_by([("_row", "ascending"), ("epoch", "ascending")]).drop_columns(["_row", "landing"])
 
     def _epochs_of(self, landings: Sequence[str]) -> pa.Table:
@@ -229,8 +241,8 @@ class Store:
         # Landed as one batch: `combine_chunks` would copy even a single chunk, and a large study's scores fill the memory.
         chunks = table["scores"]
         column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
-        matrix = column.flatten().to_numpy(zero_copy_only=True).reshape(len(table), -1)
-        return _strings(table["cell"]), table["epoch"].to_numpy(), matrix
+        matrix = unpacked(column.flatten()).reshape(len(table), -1)
+        return _strings(table["cell"]), unpacked(table["epoch"]), matrix
 
     def weights(self, landing: str, key: str, epoch: int) -> dict[str, Array]:
         """Parameters of ``key`` after ``epoch``; `StoreError` where the policy dropped them."""
@@ -261,6 +273,21 @@ def _write_text(path: Path, content: str) -> None:
 def _write_ipc(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
+
+
+def _owners(cells: pa.Table, rows: pa.Table) -> Array:
+    """(R,) the row of ``cells`` that has the same cell and landing as each of ``rows``; -1 where none has.
+
+    By the numbers of the strings: there are a hundred times more rows than different names, and comparing names took most of a look.
+    """
+    owner = {pair: n for n, pair in enumerate(zip(cells["cell"].to_pylist(), cells["landing"].to_pylist(), strict=True))}
+    keys, landings = (rows[name].combine_chunks().dictionary_encode() for name in ("cell", "landing"))
+    base = max(len(landings.dictionary), 1)
+    pairs = unpacked(keys.indices).astype(np.int64) * base + unpacked(landings.indices)
+    found, place = np.unique(pairs, return_inverse=True)
+    names, folders = keys.dictionary.to_pylist(), landings.dictionary.to_pylist()
+    each = [owner.get((names[n // base], folders[n % base]), -1) for n in found.tolist()]
+    return np.asarray(each, dtype=np.int64)[place]
 
 
 def _unique(column: Iterable[Any]) -> list[str]:

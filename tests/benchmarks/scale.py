@@ -1,11 +1,12 @@
 """What grows with a study's size, and what must not.
 
-    python tests/benchmarks/scale.py [--only driver|loop|busy|reading] [--cells 10000] [--json]
+    python tests/benchmarks/scale.py [--only driver|loop|busy|reading|watching] [--cells 10000] [--json]
 
 driver   tiny cells, one to a pack, through `ray_tune` with two workers: seconds a cell and the driver's memory, by tenths of the run
 loop     the same number of packs through the study and the store alone, in this process, landing without training: what
          raresearch's own driver costs, beside Tune's share of the above
 busy     cells of two seconds on two workers: which part of the workers' time is spent in cells
+watching `watch` and `status` on 2,000 cells x 100 epochs that landed one by one, beside starting Python with pyarrow and rich
 reading  `status` and `report` on a store of 10^6 epoch rows, beside pyarrow reading one Parquet file of the same rows
 """
 
@@ -59,6 +60,7 @@ class Slow(Toy):
         return super().forward(model, inputs, config)
 """
 ROWS = (100, 100, 100)  # configs, repeats, epochs
+WATCHED = (2000, 1, 100)
 EVENTS = 20
 
 
@@ -157,21 +159,37 @@ def busy(folder: Path, cells: int = 24) -> dict[str, Any]:
 
 def reading(folder: Path) -> dict[str, Any]:
     """A study run for real with a handful of cells, whose store is then filled up to 10^6 epoch rows."""
-    configs, repeats, epochs = ROWS
-    text = TINY.format(repeats=repeats).replace("{choice: [0.001]}", f"{{choice: {[1e-4 * (i + 1) for i in range(configs)]}}}")
-    text = text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace("ray_tune", "local")
-    (folder / "wide.yaml").write_text(text)
-    store = _filled(folder)
+    store = _store(folder, ROWS)
     pq.write_table(store.epochs(), folder / "one.parquet")
     rows = pq.ParquetFile(folder / "one.parquet").metadata.num_rows
-    assert rows == configs * repeats * epochs
+    assert rows == np.prod(ROWS)
     times = {name: _command(name, store.root) for name in ("status", "report")}
     again = {f"{name}_again": _command(name, store.root) for name in ("status", "report")}
     code = f"import pyarrow.parquet as q; q.ParquetFile({str(folder / 'one.parquet')!r}).read()"
     return {"epoch_rows": rows, **times, **again, "pyarrow_reads_one_file": _seconds([sys.executable, "-c", code])}
 
 
-def _filled(folder: Path) -> Store:
+def watching(folder: Path) -> dict[str, Any]:
+    """The first commands on a store without index and remembered values, and the median of five later ones."""
+    store = _store(folder, WATCHED)
+    first = {f"{name}_first": _command(name, store.root) for name in ("watch", "status")}
+    later = {name: float(np.median([_command(name, store.root) for _ in range(5)])) for name in ("watch", "status")}
+    code = "import pyarrow.parquet, pyarrow.compute, rich.live, click"
+    start = float(np.median([_seconds([sys.executable, "-c", code]) for _ in range(5)]))
+    ratios = {f"{name}_over_start": later[name] / start for name in later}
+    return {"cells": WATCHED[0], **first, **later, "python_with_pyarrow_and_rich": start, **ratios}
+
+
+def _store(folder: Path, rows: tuple[int, int, int]) -> Store:
+    """A filled store of (configs, repeats, epochs); a config lands at once."""
+    configs, repeats, epochs = rows
+    text = TINY.format(repeats=repeats).replace("{choice: [0.001]}", f"{{choice: {[1e-4 * (i + 1) for i in range(configs)]}}}")
+    text = text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace("ray_tune", "local")
+    (folder / "wide.yaml").write_text(text)
+    return _filled(folder, rows)
+
+
+def _filled(folder: Path, rows: tuple[int, int, int]) -> Store:
     from raresearch.api.parts import about, build_parts, identity
     from raresearch.api.run import Datasets
     from raresearch.spec import load
@@ -190,19 +208,19 @@ def _filled(folder: Path) -> Store:
     data.keep_events(store)
     validation, test = validation_name(fingerprint, 0, 1), f"{fingerprint}-test"
     sizes = {name: store.events(name).num_rows for name in (validation, test)}
-    rng, numbers = np.random.default_rng(1), np.arange(1, ROWS[2] + 1)
+    rng, numbers = np.random.default_rng(1), np.arange(1, rows[2] + 1)
     for config in full:
         records = []
         for cell in make_cells(spec, parts.experiment, config, fingerprint):
-            loss = np.sort(rng.random(ROWS[2]))[::-1]
+            loss = np.sort(rng.random(rows[2]))[::-1]
             columns = {"train_loss": loss, "val_loss": loss + 0.01, "val_accuracy": 1 - loss}
-            scores = {n: (numbers, rng.normal(size=(ROWS[2], size)).astype(np.float32)) for n, size in sizes.items()}
-            outcome = Outcome(cell.key, "done", ROWS[2], ROWS[2], float(loss[-1]), 1.0)
+            scores = {n: (numbers, rng.normal(size=(rows[2], size)).astype(np.float32)) for n, size in sizes.items()}
+            outcome = Outcome(cell.key, "done", rows[2], rows[2], float(loss[-1]), 1.0)
             records.append(
                 CellRecord(cell, outcome, columns, scores, validation_events=validation, test_events=test, pack=cell.key)
             )
         store.land(records)
-    assert len(epochs_table(records)) == ROWS[1] * ROWS[2]
+    assert len(epochs_table(records)) == rows[1] * rows[2]
     return store
 
 
@@ -216,9 +234,14 @@ def _seconds(line: Sequence[str]) -> float:
     return time.perf_counter() - started
 
 
+def _fresh(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["driver", "loop", "busy", "reading"])
+    parser.add_argument("--only", choices=["driver", "loop", "busy", "reading", "watching"])
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -229,7 +252,8 @@ def main() -> None:
             "loop": lambda: alone(asked.cells, folder),
             "driver": lambda: through_tune(asked.cells, folder),
             "busy": lambda: busy(folder),
-            "reading": lambda: reading(folder),
+            "reading": lambda: reading(_fresh(folder, "reading")),
+            "watching": lambda: watching(_fresh(folder, "watching")),
         }
         for part in [asked.only] if asked.only else list(parts):
             results[part] = parts[part]()
