@@ -252,6 +252,8 @@ def _run_on_ray(
         study = _study(spec, parts, folder, datasets, progress, retry_failed)
         handles = share(datasets.loaded, (folder / "datasets").resolve(), residence(spec))
         workers = worker_count(execution.workers, cpus, execution.cpus * crew)
+        if crew > 1 and execution.gpus:
+            workers = min(workers, worker_count("auto", ray.cluster_resources()["GPU"], execution.gpus * crew))
         context = _context(spec, parts, folder, handles, workers)
         study.workers = workers
         # A trial that waits for its workers holds next to nothing itself.

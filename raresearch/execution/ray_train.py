@@ -38,7 +38,7 @@ def train_on_workers(context: WorkContext, pack: Pack) -> None:
 
     Raises `UserError` where the input is wrong, and what Ray raises where workers died more often than `retries` allows.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     scratch = tempfile.mkdtemp(prefix="raresearch-train-")
@@ -63,6 +63,11 @@ def train_on_workers(context: WorkContext, pack: Pack) -> None:
     )
     try:
         told = json.loads(trainer.fit().return_value)
+    except TrainingFailedError:
+        landed = context.opened.outcomes()
+        if all(c.key in landed for c in pack.cells):
+            return
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     for text in told["notes"]:
@@ -77,14 +82,14 @@ def _share(config: dict[str, Any]) -> str:
     import torch
     from ray.train.torch import get_device
 
-    from raresearch.training.crew import Joined, Lost, agree
+    from raresearch.training.crew import Lost, agree, join
     from raresearch.training.resume import machine
 
     context: WorkContext = config["context"]
     notes: list[str] = []
     context = replace(context, note=notes.append)
     cells = tuple(cell_from_json(c) for c in config["pack"])
-    crew = Joined.of(context.cell_workers)
+    crew = join(context.cell_workers)
     told: dict[str, Any] = {"notes": notes, "refused": None}
     if crew is None:  # left over: no power of two needs it
         return json.dumps(told)
@@ -97,7 +102,10 @@ def _share(config: dict[str, Any]) -> str:
         left = torch.tensor([c.key not in landed for c in cells], dtype=torch.int8, device=device)
         todo = tuple(c for c, open_ in zip(cells, crew.gather(left)[0].tolist(), strict=True) if open_)
         if todo:
-            run_share(context, Pack(todo), crew, device, end_process)
+            outcomes = run_share(context, Pack(todo), crew, device, end_process)
+            if crew.size > 1 and any(o.state == "failed" for o in outcomes):
+                # Perhaps here alone, and the others wait: the next crew finds that it has landed.
+                raise RuntimeError("a training failed on this worker; it is noted in the store")
     except UserError as error:
         told["refused"] = [type(error).__name__, error.place, error.rule, error.remedy]
     except Lost as error:

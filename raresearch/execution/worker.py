@@ -96,12 +96,13 @@ def run_pack(
     return [landing.outcomes[c.key] if c.key in landing.outcomes else there[c.key] for c in pack.cells]
 
 
-def run_share(context: WorkContext, pack: Pack, crew: Crew, device: torch.device, kill: Callable[[str], None]) -> None:
+def run_share(context: WorkContext, pack: Pack, crew: Crew, device: torch.device, kill: Callable[[str], None]) -> list[Outcome]:
     """Train ``pack``, whose cells somebody else has leased, as one worker of ``crew``; the first one lands it."""
     store = context.opened
     keys = [c.key for c in pack.cells]
     landing = _Landing(store, digest(keys, 12), Checkpoints(store.root, store.elsewhere, keys), silent=crew.rank > 0)
     _train_within(context, pack.cells, landing, lambda cell, epoch: None, kill, Share(crew, device))
+    return list(landing.outcomes.values())
 
 
 @dataclass(frozen=True)

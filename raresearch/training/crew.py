@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from raresearch.errors import UserError
+from raresearch.errors import StoreError, UserError
 from raresearch.store.checkpoints import Checkpoint
 from raresearch.training.resume import Shelf
 
@@ -50,14 +50,6 @@ class Joined:
     size: int
     group: Any
 
-    @classmethod
-    def of(cls, most: int) -> Joined | None:
-        """The largest power of two of the workers there are, ``most`` at most; None where this one is left over."""
-        size = 1 << (min(most, distributed.get_world_size()).bit_length() - 1)
-        group = distributed.new_group(list(range(size)))
-        rank = distributed.get_rank()
-        return cls(rank, size, group) if rank < size else None
-
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         try:
@@ -65,6 +57,19 @@ class Joined:
         except RuntimeError as error:
             raise Lost(str(error).splitlines()[0]) from error
         return parts
+
+
+def join(most: int) -> Crew | None:
+    """The largest power of two of the workers that torch.distributed has, ``most`` at most; None where this one is left over.
+
+    One alone (Ray Train then starts no group) is a crew too.
+    """
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return Solo()
+    size = 1 << (min(most, distributed.get_world_size()).bit_length() - 1)
+    group = distributed.new_group(list(range(size)))
+    rank = distributed.get_rank()
+    return Joined(rank, size, group) if rank < size else None
 
 
 def from_first(crew: Crew, content: bytes, device: torch.device) -> bytes:
@@ -96,9 +101,16 @@ class FirstsShelf:
     device: torch.device
 
     def load(self, key: str) -> Checkpoint | None:
-        found = self.shelf.load(key) if self.crew.rank == 0 else None
-        content = from_first(self.crew, found.to_bytes() if found else b"", self.device)
+        content = from_first(self.crew, self._found(key) if self.crew.rank == 0 else b"", self.device)
         return Checkpoint.from_bytes(content) if content else None
+
+    def _found(self, key: str) -> bytes:
+        """What worker 0 finds. A damaged one is passed on as such: all must hear of it, or some would wait for the others."""
+        try:
+            found = self.shelf.load(key)
+        except StoreError:
+            return b"damaged"
+        return found.to_bytes() if found else b""
 
     def save(self, key: str, checkpoint: Checkpoint) -> str:
         return self.shelf.save(key, checkpoint) if self.crew.rank == 0 else ""

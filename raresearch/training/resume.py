@@ -73,14 +73,15 @@ class Moment:
     def of(cls, lane: Lane, identity: Mapping[str, Value], network: Tensors, own: Mapping[str, Value]) -> Moment:
         """``lane`` as it is now."""
         order = dict(lane.order.bit_generator.state)
-        return cls(lane.cell, identity, lane.epoch, lane.steps, lane.seconds, order, lane.history.copy(), network, own)
+        held = {name: t.cpu() for name, t in network.items()}  # a GPU's memory is for training
+        return cls(lane.cell, identity, lane.epoch, lane.steps, lane.seconds, order, lane.history.copy(), held, own)
 
     def checkpoint(self) -> Checkpoint:
         """As it is kept. Raises `TypeError` for a tensor that NumPy cannot hold."""
         about, arrays = self.history.to_parts()
         about |= {name: getattr(self, name) for name in ("epoch", "steps", "seconds", "order")}
         about |= {"identity": dict(self.identity), "own": dict(self.own)}
-        return Checkpoint(about, {**arrays, **{f"network/{n}": t.cpu().numpy() for n, t in self.network.items()}})
+        return Checkpoint(about, {**arrays, **{f"network/{n}": t.numpy() for n, t in self.network.items()}})
 
 
 class Member(Protocol):

@@ -125,6 +125,7 @@ def test_more_workers_than_the_cluster_has_are_one_line_and_status_2(tmp_path):
 @pytest.mark.timeout(600)
 def test_a_cell_trains_with_the_workers_that_there_are_to_the_same_bits(tmp_path, one_worker, monkeypatch):
     import ray
+    from ray.util.placement_group import placement_group
 
     reference, _ = one_worker
     folder = write_study(tmp_path / "study")
@@ -133,8 +134,7 @@ def test_a_cell_trains_with_the_workers_that_there_are_to_the_same_bits(tmp_path
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        taken = ray.remote(num_cpus=1)(Neighbour).remote()
-        ray.get(taken.here.remote())
+        ray.get(placement_group([{"CPU": 1}]).ready())  # somebody else's work on the cluster
         rs.run(folder / "shared.yaml", out=folder / "run")
     finally:
         ray.shutdown()
@@ -142,8 +142,14 @@ def test_a_cell_trains_with_the_workers_that_there_are_to_the_same_bits(tmp_path
     assert len({pid for pid, mode in log(folder) if mode == "1"}) == 1
 
 
-class Neighbour:
-    """Somebody else's work on the cluster."""
-
-    def here(self):
-        return True
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_a_training_that_fails_on_one_worker_has_failed_and_the_study_ends(tmp_path):
+    folder = write_study(tmp_path / "study")
+    text = (folder / "shared.py").read_text()
+    # Only the worker that computes the second piece sees it, while the first one waits for what it will send.
+    raising = "if model.training and torch.distributed.is_initialized() and torch.distributed.get_rank() == 1: 1 / 0"
+    text = text.replace("import os, time", "import os, time, torch").replace("        time.sleep(0.02)", f"        {raising}")
+    (folder / "shared.py").write_text(text)
+    output = finish(start(folder), folder, 1)
+    assert "division by zero" in rs.open(folder / "run").cells()["error"][0].as_py(), output

@@ -12,12 +12,15 @@ from raresearch.errors import SpecError, UserError
 from raresearch.execution.ray_train import check_room
 from raresearch.experiment import Experiment, parameters
 from raresearch.spec import load
+from raresearch.store.checkpoints import Checkpoints
+from raresearch.store.remote import Here
 from raresearch.testing.toy import Toy
 from raresearch.training.arrays import FoldData, Sample
-from raresearch.training.crew import Joined, Lost, agree, from_first
+from raresearch.training.crew import FirstsShelf, Joined, Lost, Solo, agree, from_first, join
 from raresearch.training.pack import Work, train_pack
 from raresearch.training.pieces import tree
 from raresearch.training.policy import Keep
+from raresearch.training.resume import Resuming
 from raresearch.training.single import train_cell
 from raresearch.types import Cell, config_id
 
@@ -78,9 +81,8 @@ def train(experiment, chosen, **more):
         keep=Keep(),
         data=lambda cell: data(),
         land=lambda found: records.update({r.cell.key: r for r in found}),
-        report=lambda cell, epoch: None,
         memory=1 << 30,
-        **more,
+        **{"report": lambda cell, epoch: None, **more},
     )
     train_pack([chosen], work)
     return records[chosen.key]
@@ -93,7 +95,7 @@ def at_once(experiment, chosen):
 
 def in_child(act, place, rank, size):
     distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=size)
-    (place / f"{rank}").write_bytes(pickle.dumps(act(Joined.of(4))))
+    (place / f"{rank}").write_bytes(pickle.dumps(act(join(4))))
     distributed.destroy_process_group()
 
 
@@ -149,6 +151,17 @@ def test_two_workers_give_the_loss_curve_of_one_over_20_steps(tmp_path):
     assert np.abs(two.epochs["val_loss"] - one.epochs["val_loss"]).max() < 1e-4
 
 
+def test_running_statistics_move_as_by_one_batch_of_the_pieces_mean():
+    chosen = cell(Images(), 1, **{"train.batch_size": 90, "train.micro_batches": 2, "train.learning_rate": 1e-12})
+    (state,) = train(Images(), chosen).weights.values()
+    (whole,) = at_once(Images(), chosen).weights.values()
+    # One step from 0 and 1, by a tenth. Augmentation draws differ, so the figures agree to some per cent only.
+    assert np.allclose(state["1.running_mean"], whole["1.running_mean"], atol=0.01)
+    assert np.allclose(state["1.running_var"], whole["1.running_var"], atol=0.01)
+    assert np.abs(state["1.running_var"] - 1).min() > 0.02
+    assert state["1.num_batches_tracked"] == 1
+
+
 def test_a_short_batch_may_have_fewer_events_than_pieces():
     # 90 events in batches of 29: the last has 3, for eight pieces
     found = train(Images(), cell(Images(), **{"train.batch_size": 29, "train.micro_batches": 8}))
@@ -179,6 +192,41 @@ def test_a_worker_that_is_gone_is_not_the_cells_failure(monkeypatch):
     monkeypatch.setattr(distributed, "all_gather", broken)
     with pytest.raises(Lost, match="closed by peer"):
         train(Plain(), cell(Plain(), **{"train.micro_batches": 2}), crew=Joined(0, 2, None))
+
+
+def interrupted(chosen, folder, crew, epochs):
+    """Train until ``epochs`` are over; checkpoints are written after each."""
+    shelf = Checkpoints(folder, Here(folder), [chosen.key])
+    resuming = Resuming(FirstsShelf(shelf, crew, torch.device("cpu")), 0.0)
+    seen = []
+
+    def report(cell, epoch):
+        if len(seen) == epochs:
+            raise KeyboardInterrupt
+        seen.append(epoch)
+
+    try:
+        return train(Images(), chosen, crew=crew, resuming=resuming, report=report), seen
+    except KeyboardInterrupt:
+        return None, seen
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_another_number_of_workers_goes_on_where_some_were_interrupted(tmp_path, damaged):
+    chosen = cell(Images(), **{"train.micro_batches": 4})
+    reference = train(Images(), chosen)
+    on_workers(lambda crew: interrupted(chosen, tmp_path, crew, 1), tmp_path / "two", 2)
+    record, seen = interrupted(chosen, tmp_path, Solo(), 9)
+    assert seen == [2, 3]
+    assert same(record, reference)
+    (tmp_path / "again").mkdir()
+    interrupted(chosen, tmp_path / "again", Solo(), 2)
+    if damaged:
+        next((tmp_path / "again" / "checkpoints").iterdir()).write_bytes(b"torn")
+    found = on_workers(lambda crew: interrupted(chosen, tmp_path / "again", crew, 9), tmp_path / "two again", 2)
+    for record, seen in found:
+        assert seen == ([1, 2, 3] if damaged else [3])
+        assert same(record, reference)
 
 
 def disagree(crew):
