@@ -36,7 +36,8 @@ class Plan:
     """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; they are upper bounds, since
     early stopping ends most trainings sooner, unless ``stops_known`` > 0: of that many configs a pilot study told the mean
     epoch where trainings end, the others are taken to end where these do on average, and ``hours_error`` is the standard
-    error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
+    error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept, ``memory_bytes`` the inputs of
+    one dataset, which a node holds once for all its workers (networks and batches come on top). ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
     the networks of some timed configs cannot be packed. ``data_bytes``: tensors as they are stored; ``data_kind``: where they
     are while networks train (see `raresearch.data.residence`) with ``data_memory`` bytes for events; ``window``: of the
@@ -53,6 +54,7 @@ class Plan:
     events: int | None
     epochs: int
     disk_bytes: int | None
+    memory_bytes: int | None
     workers: int
     fill: float | None = None
     data_bytes: int | None = None
@@ -153,6 +155,7 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
         events=events,
         epochs=epochs,
         disk_bytes=None if cells is None or events is None else _disk(spec, cells, events, epochs),
+        memory_bytes=None if events is None else events * _event_bytes(parts),
         workers=workers,
         fill=fill(planned),
         data_bytes=size,
@@ -181,6 +184,11 @@ def _disk(spec: StudySpec, cells: int, events: int, epochs: int) -> int:
     scored = events * ((1 - spec.split.train) if spec.folds == 1 else spec.split.test + (1 - spec.split.test) / spec.folds)
     kept = epochs if spec.keep.scores == "all" else 1
     return math.ceil(cells * kept * scored * 4)  # float32
+
+
+def _event_bytes(parts: Parts) -> int:
+    """Bytes of one event's inputs in memory."""
+    return sum(field.size * np.dtype(field.dtype).itemsize for field in parts.experiment.schema().tensors)
 
 
 def _timed(

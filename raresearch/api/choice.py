@@ -20,6 +20,7 @@ from raresearch.ensembles.operating import OperatingPoint
 from raresearch.errors import DataError, SealError, SelectionError, SpecError
 from raresearch.metrics.averaging import averaged
 from raresearch.metrics.base import FigureOfMerit, on
+from raresearch.report.labels import described
 from raresearch.statistics.bootstrap import hierarchical, over_events, over_repeats
 from raresearch.statistics.optimism import Optimism
 from raresearch.statistics.panel import panel
@@ -63,6 +64,20 @@ class Choice:
         """Content hash of rule and members: what the ledger remembers."""
         members = [_json(e) for e in self.ensembles]
         return digest({"rule": rule_json(self.rule), "per": self.per, "members": members}, 24)
+
+    def _repr_html_(self) -> str:
+        from raresearch.report.notebook import facts_html
+
+        sizes = sorted({len(e.members) for e in self.ensembles})
+        facts = {
+            "rule": described(self.rule),
+            "one ensemble a": self.per,
+            "ensembles": len(self.ensembles),
+            "members each": " to ".join(str(s) for s in (sizes if len(sizes) < 2 else (sizes[0], sizes[-1]))),
+            f"best by {self.objective.name}, on validation": self.label,
+            "hash": self.hash,
+        }
+        return facts_html("choice, frozen", facts)
 
     def fom(self, name: str | FigureOfMerit) -> FigureOfMerit:
         """A figure of merit of the study by name, or the one given."""

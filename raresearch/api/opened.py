@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from raresearch import plugins
+from raresearch.api import frames
 from raresearch.api.choice import Choice, Unsealed
 from raresearch.api.parts import build_fom, build_rule, configs_planned
 from raresearch.api.readouts import findings, keep_read_outs
@@ -58,6 +59,20 @@ class OpenStudy:
         self.about = store.about()
         self._seen: tuple[tuple[str, ...], EpochTable, ScoreReader] | None = None
 
+    def _repr_html_(self) -> str:
+        from raresearch.report.notebook import facts_html, together
+
+        failed = len(self.failed())
+        looks = len(self.ledger())
+        facts = {
+            "folder": self.folder,
+            "cells": f"{self.done()} done, {failed} failed",
+            "objective": self.objective.name,
+            "test labels": f"opened {looks} time(s)" if looks else "sealed",
+        }
+        parts = [facts_html(f"study {self.spec.name}", facts)]
+        return together([*parts, self.table()._repr_html_()] if self.done() else parts)
+
     @property
     def folder(self) -> Path:
         return self.store.root
@@ -74,6 +89,23 @@ class OpenStudy:
     def epochs(self) -> pa.Table:
         """One row a (cell, epoch): losses and metrics on training and validation."""
         return self.store.epochs()
+
+    def to_pandas(self, what: Literal["cells", "epochs"] = "cells") -> Any:
+        """`cells` or `epochs` as a pandas data frame."""
+        return self._rows(what).to_pandas()
+
+    def to_polars(self, what: Literal["cells", "epochs"] = "cells") -> Any:
+        """`cells` or `epochs` as a polars data frame; `StoreError` where polars is not installed."""
+        return frames.to_polars(self._rows(what))
+
+    def to_optuna(self, path: Path | str) -> Path:
+        """Write the configs as trials into an Optuna journal for `optuna-dashboard` (see `frames.write_journal`)."""
+        return frames.write_journal(self, Path(path))
+
+    def _rows(self, what: str) -> pa.Table:
+        if what not in ("cells", "epochs"):
+            raise SelectionError(f"table {what!r}", "there is no such table", "ask for cells or epochs")
+        return self.cells() if what == "cells" else self.epochs()
 
     def ledger(self) -> list[dict[str, Any]]:
         """Every look at the test labels."""

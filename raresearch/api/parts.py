@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raresearch import plugins
+from raresearch.api.origin import commit, machine
 from raresearch.ensembles.base import SelectionRule
 from raresearch.errors import PluginError, SpecError
 from raresearch.experiment import Experiment
@@ -133,5 +134,6 @@ def about(spec: StudySpec, parts: Parts, labels: dict[str, str]) -> dict[str, An
         "paper": paper_rows(parts.experiment),
         "figures_of_merit": [c.to_json() for c in other_figures(spec, parts.experiment)],
         "objective": {"name": spec.objective.name, "options": dict(spec.objective.options)},
+        "origin": {"machine": machine(), "commit": commit()},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -56,6 +57,8 @@ def _lines(plan: Plan) -> list[str]:
         *_data(plan),
         f"disk for scores: at most {_size(plan.disk_bytes)}",
     ]
+    if plan.memory_bytes is not None:
+        lines.append(f"memory: {_size(plan.memory_bytes)} of inputs, once a node; networks and batches come on top")
     lines += [f"some networks train alone: {reason}" for reason in plan.alone]
     if plan.hours is not None and plan.seconds_per_cell is not None:
         bound = "at most" if plan.hours_error is None else "about"
@@ -70,6 +73,26 @@ def _lines(plan: Plan) -> list[str]:
             else "early stops end sooner"
         )
         lines.append(f"(one epoch of {plan.timed_configs} configs timed: {plan.seconds_per_epoch:.3f} s on average; {stops})")
+        lines += _scaled(plan)
+    return lines
+
+
+def _scaled(plan: Plan) -> list[str]:
+    """What fewer repeats and more workers would change: arithmetic on the measured time, with its assumption named."""
+    lines, hours = [], plan.hours or 0.0
+    if plan.repeats > 1:
+        half = plan.repeats // 2
+        saved, wider = hours * (1 - half / plan.repeats), math.sqrt(plan.repeats / half)
+        lines.append(
+            f"{half} repeats instead of {plan.repeats} would save {_duration(saved)}; errors of means would be {wider:.2f} × wider"
+        )
+    # With fewer packs than workers, some of these would have nothing to do.
+    most = [n for n in (4, 16, 64) if n > plan.workers and (plan.packs is None or n <= plan.packs)]
+    if most:
+        each = ", ".join(f"{n}: {_duration(hours * plan.workers / n)}" for n in most)
+        lines.append(
+            f"on more workers, each as fast as one here (a GPU's speed is not known before `check` runs on it): {each}"
+        )
     return lines
 
 

@@ -106,7 +106,12 @@ def unseal_command(folder: Path, reason: str, as_json: bool, debug: bool, **choi
 @click.argument("folder", type=PLACE)
 @click.option("--debug", is_flag=True, hidden=True)
 def report_command(folder: Path, debug: bool) -> None:
-    """Write FOLDER/report: index.html, report.md, figures, CSV, TensorBoard files. Needs neither Ray nor torch."""
+    """Write FOLDER/report: index.html, report.md, figures, CSV, TensorBoard files. Needs neither Ray nor torch.
+
+    \b
+    raresearch report runs/DIR
+    tensorboard --logdir runs/DIR/report/tensorboard
+    """
     opened = open_study(folder)
     if not opened.done():
         raise SelectionError(str(folder), "no cell is done yet", "run the study first")

@@ -15,7 +15,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print reports and findings as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def doctor_command(address: str | None, out: Path | None, as_json: bool, debug: bool) -> int:
-    """Is every node fit: same code and versions, run folder written, read and shared, GPUs seen, clocks right? Says what to do."""
+    """Is every node fit: same code and versions, run folder written, read and shared, GPUs seen, clocks right? Says what to do.
+
+    \b
+    raresearch doctor --address auto
+    """
     from raresearch.doctor.nodes import examine  # here: it imports Ray
 
     reports, findings = examine(address, out)

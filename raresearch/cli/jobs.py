@@ -53,7 +53,11 @@ def submit_command(
 @address_option
 @_debug
 def stop_command(name: str, address: str, debug: bool) -> None:
-    """Stop the job NAME as Ctrl-C stops a run: what has landed stays, and submitting again with the same --out goes on."""
+    """Stop the job NAME as Ctrl-C stops a run: what has landed stays, and submitting again with the same --out goes on.
+
+    \b
+    raresearch stop NAME --address http://127.0.0.1:8265
+    """
     stopped = Jobs(address).stop(name)
     click.echo(f"job {name} is being stopped; what has landed stays" if stopped else f"job {name} had ended already")
 
@@ -64,7 +68,11 @@ def stop_command(name: str, address: str, debug: bool) -> None:
 @address_option
 @_debug
 def jobs_command(name: str | None, as_json: bool, address: str, debug: bool) -> None:
-    """The cluster's jobs, or the one called NAME: state, study, run folder."""
+    """The cluster's jobs, or the one called NAME: state, study, run folder.
+
+    \b
+    raresearch jobs --address http://127.0.0.1:8265
+    """
     jobs = Jobs(address)
     found = [jobs.job(name)] if name else jobs.all()
     if as_json:

@@ -11,7 +11,9 @@ import click
 from raresearch.errors import Interrupted, RaresearchError, UserError
 
 EPILOG = (
-    "\b\nTry:\n  raresearch init mine && raresearch run mine.yaml\n  raresearch run search_spaces/pandax2_mlp.yaml --scale demo"
+    "\b\nTry:\n  raresearch init mine && raresearch run mine.yaml\n  raresearch run search_spaces/pandax2_mlp.yaml --scale demo\n\n"
+    "\b\nComplete commands and options with TAB (zsh, fish: zsh_source, fish_source):\n"
+    '  eval "$(_RARESEARCH_COMPLETE=bash_source raresearch)"'
 )
 
 

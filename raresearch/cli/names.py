@@ -17,7 +17,11 @@ KINDS = {"experiments": "experiments", "searchers": "searchers", "rules": "rules
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def list_command(kind: str | None, as_json: bool, debug: bool) -> None:
-    """What exists: experiments, searchers, selection rules, figures of merit, studies (YAML files in ./search_spaces)."""
+    """What exists: experiments, searchers, selection rules, figures of merit, studies (YAML files in ./search_spaces).
+
+    \b
+    raresearch list experiments
+    """
     kinds = [kind] if kind else ["experiments", "searchers", "rules", "foms", "studies"]
     found = {k: _names(k) for k in kinds}
     if as_json:

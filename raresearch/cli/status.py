@@ -17,7 +17,11 @@ from raresearch.cli.show import console
 @click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
 @click.option("--debug", is_flag=True, hidden=True)
 def status_command(folder: Path, as_json: bool, debug: bool) -> None:
-    """What of the study in FOLDER is done, running and failed, and whether its test labels are still sealed."""
+    """What of the study in FOLDER is done, running and failed, and whether its test labels are still sealed.
+
+    \b
+    raresearch status runs/DIR
+    """
     facts = open_study(folder).status()
     if as_json:
         click.echo(json.dumps(facts))

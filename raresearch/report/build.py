@@ -12,6 +12,7 @@ from pathlib import Path
 from raresearch.ensembles.base import SelectionRule
 from raresearch.errors import StoreError
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.bibliography import bibtex
 from raresearch.report.card import make_card
 from raresearch.report.figures.style import encode, style
 from raresearch.report.findings import find
@@ -31,6 +32,7 @@ FILES: Mapping[str, str] = {
     "table.csv": "the table, full precision",
     "cells.csv": "every cell: chosen epochs, objective with its interval and threshold, other figures",
     "comparison.csv": "the best config against every other one",
+    "references.bib": "the sources of what the study used, as BibTeX",
     "figures/": "every figure as PNG and SVG, and its numbers as CSV",
     "tensorboard/": "`tensorboard --logdir tensorboard`",
 }
@@ -75,6 +77,7 @@ def build_report(
     _put(root / "table.csv", table.to_csv())
     _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
     _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
+    _put(root / "references.bib", bibtex(card.references))
     _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
     _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES, own))
     _put(root / "index.html", html(table, card, findings, pictures, absent, own))

@@ -71,12 +71,13 @@ def _values(results: Results, config: str, names: Sequence[str]) -> list[str]:
 def _facts(results: Results, done: int) -> dict[str, str]:
     about, spec = results.about, results.about.get("spec", {})
     experiment, versions = about.get("experiment", {}), about.get("versions", {})
+    origin = about.get("origin", {})
     failed = len(results.cells) - done
     return {
         "Study": str(about.get("study", "")),
         "Scale": str(about.get("scale") or "as written"),
         "Experiment": f"{experiment.get('name', '?')}, version {experiment.get('version', '?')}",
-        "Events": "simulated" if experiment.get("simulated") else "from files",
+        "Events": _events(results, bool(experiment.get("simulated"))),
         "Configs": str(len(results.labels)),
         "Repeats": _known(spec.get("repeats")),
         "Folds": str(results.folds),
@@ -85,10 +86,23 @@ def _facts(results: Results, done: int) -> dict[str, str]:
         "Selection": described(results.rule),
         "Cells": f"{done} done, {failed} failed",
         "Training": f"{duration(sum(c.seconds for c in results.cells))} in total, over all cells",
+        "Machine": str(origin.get("machine", "")),
+        "Commit": str(origin.get("commit", "")),
         "Created": str(about.get("created", "")),
         "Versions": ", ".join(f"{n} {v}" for n, v in sorted(versions.items())),
         "Identity": str(about.get("identity", "")),
     }
+
+
+def _events(results: Results, simulated: bool) -> str:
+    """Where the events come from, and how many were scored: folds share the validation events among them."""
+    cells = results.store.cells()
+    parts = ["simulated" if simulated else "from files"]
+    for split in ("validation", "test"):
+        sizes = [results.store.scored(name) for name in sorted(set(cells[f"{split}_events"].to_pylist())) if name]
+        if any(sizes):
+            parts.append(f"{split} {sum(sizes):,}" if len(sizes) == 1 else f"{split} {sum(sizes):,} in {len(sizes)} lists")
+    return ", ".join(parts)
 
 
 def _known(value: object) -> str:

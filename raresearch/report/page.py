@@ -19,7 +19,7 @@ from raresearch.report.findings import Findings, Sheet, comparison_sheet, varian
 from raresearch.report.labels import pretty, sentence
 from raresearch.report.sections import SECTIONS
 from raresearch.report.table import StudyTable
-from raresearch.report.tabular import Column, columns
+from raresearch.report.tabular import Column, averaged_how, columns
 
 INLINE = 3_300_000  # bytes of all pictures on the page, four thirds of that as text: the page stays below 5 MB
 
@@ -128,7 +128,7 @@ def _groups(printed: Sequence[Column]) -> list[tuple[str, list[Column]]]:
 def table_caption(table: StudyTable) -> str:
     """What the numbers are, in two or three sentences."""
     text = (
-        f"{sentence(pretty(table.objective))} on validation, mean ± sample standard deviation over the done repeats. Epochs and "
+        f"{sentence(pretty(table.objective))} on validation, {averaged_how(table)}. Epochs and "
         "thresholds were chosen on the same validation events, so these values are optimistic, and the best of many means is "
         "more so."
     )

@@ -103,6 +103,16 @@ class StudyTable:
         sign = -1.0 if self.goal == "max" else 1.0
         return min(done, key=lambda r: (r.left is not None, sign * r.objective.mean)) if done else None
 
+    @property
+    def repeated(self) -> bool:
+        """True where some config has a second repeat: only then are there spreads."""
+        return any(r.objective.std is not None for r in self.rows)
+
+    def _repr_html_(self) -> str:
+        from raresearch.report.notebook import table_html
+
+        return table_html(self)
+
     def to_rich(self) -> Table:
         """For the terminal."""
         from raresearch.report.tabular import to_rich

@@ -41,17 +41,19 @@ def columns(table: StudyTable) -> list[Column]:
 def _own(table: StudyTable) -> Iterator[Column]:
     rows, name = table.rows, pretty(table.objective)
     places = _places([r.objective for r in rows])
-    cells = tuple(_limit(r) + plus_minus(r.objective.mean, r.objective.std, places) for r in rows)
+    texts = _texts([r.objective for r in rows], places)
+    cells = tuple(_limit(r) + text for r, text in zip(rows, texts, strict=True))
     what = table.described.get(table.objective, table.objective)
-    yield Column(name, cells, f"{what}: mean ± sample standard deviation over the done repeats")
-    yield Column("std. error", tuple(fixed(r.objective.error, places + 1) for r in rows), "standard error of the mean")
+    yield Column(name, cells, f"{what}: {averaged_how(table)}")
+    if table.repeated:
+        yield Column("std. error", tuple(fixed(r.objective.error, places + 1) for r in rows), "standard error of the mean")
     meaning = "mean half-width of one training's interval, which comes from the finite number of events"
     yield Column(f"±{HARD}events", tuple(fixed(r.interval, places) for r in rows), meaning)
     if any(r.relative is not None for r in rows):
         cells = tuple(fixed(r.relative, 3) for r in rows)
         yield Column("S/√n", cells, "mean over its value for perfect separation of the n expected signal events")
     header = "best epoch" if table.single else "chosen epochs"
-    cells = tuple(plus_minus(r.epoch.mean, r.epoch.std, 1) for r in rows)
+    cells = tuple(_texts([r.epoch for r in rows], 1))
     yield Column(header, cells, "mean ± standard deviation of the epochs that the rule chose")
     yield Column(f"done{HARD}/ failed", tuple(f"{r.done} / {r.failed}" for r in rows), "repeats; a failed one is in no mean")
     if any(r.left is not None for r in rows):
@@ -65,8 +67,8 @@ def _others(table: StudyTable) -> Iterator[Column]:
     for name in table.others:
         spreads = [r.others[name] for r in table.rows]
         if any(s.n for s in spreads):
-            cells = tuple(plus_minus(s.mean, s.std, _places(spreads)) for s in spreads)
-            meaning = f"{table.described.get(name, name)}: mean ± sample standard deviation over the done repeats"
+            cells = tuple(_texts(spreads, _places(spreads)))
+            meaning = f"{table.described.get(name, name)}: {averaged_how(table)}"
             yield Column(pretty(name), cells, meaning)
 
 
@@ -93,6 +95,18 @@ def _test(table: StudyTable) -> Iterator[Column]:
         yield Column("interval", cells, "of the value on test, from the finite number of events", "test")
 
 
+def averaged_how(table: StudyTable) -> str:
+    """What the values of a table are made of."""
+    return "mean ± sample standard deviation over the done repeats" if table.repeated else "of the one repeat"
+
+
+def _texts(spreads: list[Spread], places: int) -> list[str]:
+    """Mean ± spread; the mean alone where no row of the column has a second repeat."""
+    if all(s.std is None for s in spreads):
+        return [fixed(s.mean, places) for s in spreads]
+    return [plus_minus(s.mean, s.std, places) for s in spreads]
+
+
 def _places(spreads: list[Spread]) -> int:
     return decimals([s.std for s in spreads], [s.mean for s in spreads])
 
@@ -104,7 +118,10 @@ def _limit(row: StudyRow) -> str:
 def to_rich(table: StudyTable) -> Table:
     """For the terminal; the best mean is bold."""
     printed = columns(table)
-    rich = Table(title=f"{pretty(table.objective)} on validation, mean ± std over repeats", title_justify="left")
+    rich = Table(
+        title=f"{pretty(table.objective)} on validation{', mean ± std over repeats' if table.repeated else ''}",
+        title_justify="left",
+    )
     spare = {pretty(name) for name in table.others}  # what folds first where the terminal is narrow
     for column in printed:
         side: JustifyMethod = "left" if column.header == "config" else "right"

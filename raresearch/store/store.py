@@ -229,6 +229,11 @@ class Store:
             raise StoreError(str(path), "these events are not in the store", "run the study again, it restores them")
         return pq.ParquetFile(path).read()
 
+    def scored(self, name: str) -> int:
+        """How many events the list ``name`` has; 0 where it is not in the store. Reads no event."""
+        path = self.root / "events" / f"{name}.parquet"
+        return int(pq.ParquetFile(path).metadata.num_rows) if path.is_file() else 0
+
     def scores(self, landing: str, events: str) -> tuple[Array, Array, Array]:
         """Keys (R,), epochs (R,) and scores (R, N) float32 (logits, memory-mapped) of one landing."""
         path = self.root / "cells" / landing / f"scores-{events}.arrow"

@@ -19,6 +19,7 @@ from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Significance
 from raresearch.report.labels import differing, label_configs
 from raresearch.report.numbers import Spread, decimals, fixed, plus_minus
+from raresearch.report.page import table_caption
 from raresearch.report.results import gather
 from raresearch.report.table import UnsealedRow, UnsealedTable, summary
 from raresearch.report.tabular import columns
@@ -72,12 +73,21 @@ def test_a_label_without_cells_has_a_row_of_dashes(study):
     assert column(table, "open") == ("0", "0", "0", "4")
 
 
-def test_one_repeat_has_no_spread_and_says_so_with_a_dash(tmp_path):
+def test_one_repeat_everywhere_has_no_spread_and_no_column_for_one(tmp_path):
     store, labels = synthetic_store(tmp_path, repeats=1, n=200)
     table = summary(store, labels=labels, **PARTS)
     assert table.rows[0].objective.std is None
-    assert all(cell.endswith("± –") for cell in column(table, "significance S"))
-    assert set(column(table, "std. error")) == {"–"}
+    assert not any("±" in cell for cell in column(table, "significance S"))
+    assert "std. error" not in [c.header for c in columns(table)]
+    assert "over the done repeats" not in table_caption(table)
+
+
+def test_one_repeat_beside_others_has_a_dash_for_its_spread(tmp_path):
+    store, labels = synthetic_store(tmp_path, n=200, failed=[("4A", 0, 1), ("4A", 0, 2)])
+    table = summary(store, labels=labels, **PARTS)
+    assert column(table, "significance S")[0].endswith("± –")
+    assert column(table, "std. error")[0] == "–"
+    assert "over the done repeats" in table_caption(table)
 
 
 def test_s_over_root_n_appears_only_where_the_number_of_signal_events_is_given(study, table):
