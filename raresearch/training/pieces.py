@@ -67,7 +67,7 @@ class InPieces(Alone):
     def _pass(self) -> float:
         """One pass over the training events in a new order; the mean training loss."""
         lane = self.lane
-        order = torch.from_numpy(lane.order.permutation(len(lane.events.train))).to(lane.events.device)
+        order = torch.from_numpy(lane.next_order()).to(lane.events.device)
         total = torch.zeros((), dtype=torch.float64, device=order.device)
         self.model.train()
         for rows in torch.split(order, lane.batch_size):

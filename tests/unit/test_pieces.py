@@ -133,9 +133,9 @@ def test_the_number_of_workers_changes_no_bit(tmp_path):
     assert not same(train(Images(), cell(Images(), **{"train.micro_batches": 2})), alone), "the pieces do"
 
 
-@pytest.mark.parametrize("pieces", [2, 8])
-def test_pieces_are_the_whole_batch_where_nothing_depends_on_the_company(pieces):
-    chosen = cell(Plain(), **{"train.precision": "float64", "train.micro_batches": pieces})
+@pytest.mark.parametrize(("pieces", "window"), [(2, 0), (8, 0), (2, 20)])
+def test_pieces_are_the_whole_batch_where_nothing_depends_on_the_company(pieces, window):
+    chosen = cell(Plain(), **{"train.precision": "float64", "train.micro_batches": pieces, "train.window": window})
     whole, cut = at_once(Plain(), chosen), train(Plain(), chosen)
     for name, values in whole.epochs.items():
         assert np.allclose(cut.epochs[name], values, rtol=0, atol=1e-10), name
