@@ -16,7 +16,7 @@ import numpy as np
 from raresearch.api.parts import Parts, build_parts, configs_planned, known_points
 from raresearch.api.run import Datasets, residence
 from raresearch.data.residence import event_bytes
-from raresearch.errors import CellFailure, StoreError
+from raresearch.errors import CellFailure, DataError, StoreError, UserError, brief
 from raresearch.experiment import parameters
 from raresearch.planner import fill, plan_packs
 from raresearch.spec import StudySpec, load
@@ -28,6 +28,8 @@ from raresearch.types import Cell, Config, config_id, named_stream
 
 TIMED_EPOCHS = 2  # the first epoch of a process pays for imports and caches, so the second is the one that counts
 TIMED_CELLS = 32  # of a pack: more members take the same time each
+TIMED_EVENTS = 20_000  # simulated for a timing; a larger study's epochs are that much longer
+SIMULATED = 400  # events whose simulation is timed
 TIMED_CONFIGS = 24  # more configs than this are sampled evenly: a plan must not take as long as the study
 
 
@@ -36,12 +38,12 @@ class Plan:
     """A study's size. ``seconds_per_cell`` and ``hours`` are None where nothing was timed; they are upper bounds, since
     early stopping ends most trainings sooner, unless ``stops_known`` > 0: of that many configs a pilot study told the mean
     epoch where trainings end, the others are taken to end where these do on average, and ``hours_error`` is the standard
-    error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept, ``memory_bytes`` the inputs of
-    one dataset, which a node holds once for all its workers (networks and batches come on top). ``packs`` have
+    error that their spread leaves. ``disk_bytes`` counts scores of every epoch, if they are kept. ``packs`` have
     ``fill`` trainings on average; a second of ``seconds_per_cell`` is shared by the members of a pack. ``alone`` says why
     the networks of some timed configs cannot be packed. ``data_bytes``: tensors as they are stored; ``data_kind``: where they
     are while networks train (see `raresearch.data.residence`) with ``data_memory`` bytes for events; ``window``: of the
-    shuffle. ``later``: the plans of the stages after the first.
+    shuffle; ``simulation_hours``: of all events on all cores here; ``untimed`` says why no network was timed. ``later``: the
+    plans of the stages after the first.
     """
 
     study: str
@@ -54,13 +56,14 @@ class Plan:
     events: int | None
     epochs: int
     disk_bytes: int | None
-    memory_bytes: int | None
     workers: int
     fill: float | None = None
     data_bytes: int | None = None
     data_kind: str | None = None
     data_memory: int | None = None
     window: int = 0
+    simulation_hours: float | None = None
+    untimed: str = ""
     seconds_per_epoch: float | None = None
     seconds_per_cell: float | None = None
     cells_per_hour: float | None = None
@@ -155,7 +158,6 @@ def _untimed(spec: StudySpec, parts: Parts, configs: Sequence[Config], count: in
         events=events,
         epochs=epochs,
         disk_bytes=None if cells is None or events is None else _disk(spec, cells, events, epochs),
-        memory_bytes=None if events is None else events * _event_bytes(parts),
         workers=workers,
         fill=fill(planned),
         data_bytes=size,
@@ -186,21 +188,21 @@ def _disk(spec: StudySpec, cells: int, events: int, epochs: int) -> int:
     return math.ceil(cells * kept * scored * 4)  # float32
 
 
-def _event_bytes(parts: Parts) -> int:
-    """Bytes of one event's inputs in memory."""
-    return sum(field.size * np.dtype(field.dtype).itemsize for field in parts.experiment.schema().tensors)
-
-
 def _timed(
     plan: Plan, spec: StudySpec, parts: Parts, configs: Sequence[Config], progress: Callable[[int, int], None],
     stops: Mapping[str, Sequence[int]],
 ) -> Plan:  # fmt: skip
+    plan = _simulation_timed(plan, spec, parts, configs[0])
+    if spec.execution.gpus and not _gpu_here():
+        rule = f"trainings ask for {spec.execution.gpus:g} GPU each and there is none here: run check on a node that has one"
+        return replace(plan, untimed=rule)
     step = max(1, math.ceil(len(configs) / TIMED_CONFIGS))
     chosen = configs[::step]
     with tempfile.TemporaryDirectory(prefix="raresearch-check-") as folder:
         datasets = Datasets(spec, parts, Path(folder), "local", progress)
         alone: list[str] = []
-        per_epoch = [_seconds_per_epoch(spec, parts, datasets, config, alone) for config in chosen]
+        sampled = [_sampled(parts, config) for config in chosen]
+        per_epoch = [times * _seconds_per_epoch(spec, parts, datasets, config, alone) for config, times in sampled]
     mean_epoch = sum(per_epoch) / len(per_epoch)
     lasting = [lasts(config, stops) for config in chosen]
     per_cell = sum(s * epochs for s, (epochs, _) in zip(per_epoch, lasting, strict=True)) / len(chosen)
@@ -217,6 +219,40 @@ def _timed(
         "alone": tuple(sorted(set(alone))),
     }
     return replace(plan, **timings)  # type: ignore[arg-type]
+
+
+def _simulation_timed(plan: Plan, spec: StudySpec, parts: Parts, config: Config) -> Plan:
+    """``plan`` with the time that all its events take, from some of them; the first pays for compilers and caches."""
+    if plan.events is None or plan.events <= TIMED_EVENTS:
+        return plan
+    rng = np.random.default_rng(named_stream(spec.seed, "check", "simulate"))
+    known = {**parameters(parts.experiment), **config}
+    try:
+        parts.experiment.simulate(known, rng, 1)
+        started = time.perf_counter()
+        parts.experiment.simulate(known, rng, SIMULATED)
+    except UserError:
+        raise
+    except Exception as error:  # the boundary to a user's code
+        raise DataError(f"{parts.experiment.name}.simulate", brief(error), "mend the experiment") from error
+    seconds = (time.perf_counter() - started) / SIMULATED * plan.events
+    cores = 1 if spec.execution.backend == "local" else os.cpu_count() or 1
+    return replace(plan, simulation_hours=seconds / cores / 3600)
+
+
+def _gpu_here() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _sampled(parts: Parts, config: Config) -> tuple[Config, float]:
+    """``config`` with few enough events to be timed, and how many times as many there will be."""
+    events, batch = (int(str(config[name])) for name in ("data.events", "train.batch_size"))
+    enough = max(TIMED_EVENTS, 8 * batch)
+    if not parts.experiment.simulated or events <= enough:
+        return config, 1.0
+    return {**config, "data.events": enough}, events / enough
 
 
 def lasts(config: Config, stops: Mapping[str, Sequence[int]]) -> tuple[float, float]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def to_polars(table: pa.Table) -> Any:
     """``table`` as a polars data frame. Raises `StoreError` where polars is not installed: it is no dependency."""
     try:
-        import polars
+        polars = importlib.import_module("polars")
     except ImportError as error:
         raise StoreError("to_polars", "polars is not installed", "pip install polars, or use to_pandas()") from error
     return polars.from_arrow(table)

@@ -57,8 +57,9 @@ def _lines(plan: Plan) -> list[str]:
         *_data(plan),
         f"disk for scores: at most {_size(plan.disk_bytes)}",
     ]
-    if plan.memory_bytes is not None:
-        lines.append(f"memory: {_size(plan.memory_bytes)} of inputs, once a node; networks and batches come on top")
+    if plan.simulation_hours is not None:
+        lines.append(f"simulation: about {_duration(plan.simulation_hours)} on the cores here, once for all trainings")
+    lines += [f"networks are not timed: {plan.untimed}"] if plan.untimed else []
     lines += [f"some networks train alone: {reason}" for reason in plan.alone]
     if plan.hours is not None and plan.seconds_per_cell is not None:
         bound = "at most" if plan.hours_error is None else "about"

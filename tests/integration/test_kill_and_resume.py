@@ -14,6 +14,8 @@ import pytest
 
 import raresearch as rs
 
+pytestmark = pytest.mark.cluster  # it kills drivers and workers: apart from the others, which it would disturb
+
 EPOCHS = 6
 
 # Knows a cell by its initial weights and writes a line when its training begins and when its last epoch has been scored.

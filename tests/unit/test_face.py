@@ -164,8 +164,8 @@ def test_the_commit_is_that_of_the_packages_own_repository_alone(tmp_path):
 
 def test_the_plan_says_what_fewer_repeats_and_more_workers_would_change(path):
     plan = check(path, timed=False)
-    assert plan.memory_bytes == 400 * sum(f.size * 4 for f in Toy().schema().tensors)
-    assert any(line.startswith("memory:") for line in _lines(plan))
+    assert plan.data_bytes == 400 * sum(f.size * 4 for f in Toy().schema().tensors)
+    assert any(line.startswith("data:") for line in _lines(plan))
     timed = replace(
         plan, hours=8.0, seconds_per_cell=1.0, seconds_per_epoch=0.1, repeats=10, packs=20, workers=2, timed_configs=1
     )
