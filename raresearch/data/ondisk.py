@@ -134,7 +134,7 @@ class Rows:
     def _by_runs(self, flat: Array) -> bool:
         """Whether to read runs of neighbours. Single events are faster through the map: a call for each of 256 events a batch
         keeps Python's lock from the thread that trains (a fifth of the images a second, measured)."""
-        return self.streamed and len(flat) > RUN * np.count_nonzero(np.diff(np.sort(flat)) != 1)
+        return self.streamed and len(flat) > RUN * int(np.count_nonzero(np.diff(np.sort(flat)) != 1))
 
     def _gathered(self, flat: Array) -> Array:
         if not self._by_runs(flat):

@@ -5,15 +5,19 @@ import pytest
 import torch
 from torch import nn
 
+from raresearch.data.dataset import Events
 from raresearch.data.ondisk import NpyFile, Rows
+from raresearch.data.residence import Residence
 from raresearch.data.transforms import Scaler
+from raresearch.errors import DataError
 from raresearch.experiment import Experiment, parameters
-from raresearch.training.arrays import FoldData, Sample
+from raresearch.training.arrays import FoldData, Loaded, Sample, refuse_wide_window
 from raresearch.training.batches import RUN, ahead, batches, epoch_order
 from raresearch.training.columns import Packed, column
 from raresearch.training.pack import Work, train_pack
 from raresearch.training.policy import Keep
 from raresearch.training.scaling import fit_by_parts, scale
+from raresearch.training.scoring import Split, _lot
 from raresearch.training.single import train_cell
 from raresearch.types import Cell, config_id
 
@@ -193,6 +197,22 @@ def test_scaling_that_is_fitted_by_parts_is_the_scaling_of_all(tmp_path, kind):
     np.testing.assert_allclose(parts.shift, whole.shift, rtol=1e-12)
     np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-12)
     np.testing.assert_allclose(scale(x, parts), scale(x, whole), rtol=1e-6, atol=1e-6)
+
+
+def test_windows_that_exceed_what_events_may_take_are_refused(tmp_path):
+    data = fold(tmp_path, "streamed")
+    row = 2 * 6 * 6 + 3 * 2
+    events = Events(np.arange(500), data.train.inputs, {}, label=data.train.label)
+    loaded = Loaded("d", events, events, events, "streamed")
+    refuse_wide_window({"train.window": 100}, loaded, Residence("streamed", 4 * 100 * row))
+    with pytest.raises(DataError, match=r"train\.window: 101: 4 windows take .*give 100 or fewer"):
+        refuse_wide_window({"train.window": 101}, loaded, Residence("streamed", 4 * 100 * row))
+
+
+@pytest.mark.parametrize(("shape", "lot"), [((2,), 8192), ((2, 64, 64), 8192), ((3, 75, 75), 8192), ((3, 256, 256), 1024)])
+def test_large_events_are_scored_fewer_at_a_time(shape, lot):
+    column = torch.empty((10_000, *shape), device="meta")
+    assert _lot(Split({"x": column}, torch.zeros(0), torch.zeros(0), sealed=True)) == lot
 
 
 def test_a_window_makes_another_cell_and_none_keeps_the_key_of_before():
