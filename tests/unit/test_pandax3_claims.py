@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from raresearch.experiment import Findings
-from raresearch.experiments.pandax3.claims import claims, ratio
+from raresearch.experiments.pandax3.claims import Ratio, claims, ratio
 
 
 @dataclass
@@ -58,6 +59,12 @@ def test_few_events_decide_nothing_and_the_table_says_how_many_would():
 def test_one_training_of_each_decides_nothing_however_large_the_difference():
     row = table(n8=repeats(3.0, 2_000, 1), n1792=repeats(1.0, 2_000, 1))["n = 8 beats n = 1792"]
     assert row["can decide"] == "no: one training each"
+
+
+def test_two_repeats_that_agree_by_chance_decide_less_than_six():
+    two, six = Ratio(0.1, 0.01, 0.01, 2), Ratio(0.1, 0.01, 0.01, 10)
+    assert two.reach(3.0) > 0.15 > 0.06 > six.reach(3.0)
+    assert two.reach(1.0) == pytest.approx(np.hypot(0.01, 1.3213 * 0.01), rel=1e-3)  # Student, 2 degrees: t of 0.8413
 
 
 def test_a_claim_needs_both_of_its_configs():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from raresearch.errors import DataError
 from raresearch.experiment import Findings, ReadOut, ScoredEvents
@@ -50,10 +51,13 @@ class Ratio:
     log: float
     events: float
     repeats: float
+    freedom: int
 
-    @property
-    def error(self) -> float:
-        return math.hypot(self.events, self.repeats)
+    def reach(self, sigmas: float) -> float:
+        """The error at ``sigmas``: of few repeats by Student's distribution, whose tails are long."""
+        if self.freedom < 1:
+            return math.nan
+        return math.hypot(sigmas * self.events, float(stdtrit(self.freedom, ndtr(sigmas))) * self.repeats)
 
 
 def claims(findings: Findings) -> list[ReadOut]:
@@ -68,8 +72,8 @@ def claims(findings: Findings) -> list[ReadOut]:
     columns = ("claim", "in the paper", "seen", "interval", "error of repeats", "error of events", "decided from", "can decide")
     note = (
         f"Ratio of mean Ξ on validation, one-sigma interval: spread of the repeats, and {DRAWS} bootstraps of the events that both "
-        f"share. Decided from: the smallest difference beyond {SIGMAS:g} of these errors. Simulated events; the network and their "
-        "number are this study's, not the paper's, unless its scale says so."
+        f"share. Decided from: the smallest difference beyond {SIGMAS:g} σ (Student for the repeats). Simulated "
+        "events; the network and their number are this study's, not the paper's, unless its scale says so."
     )
     return [ReadOut("Which of the paper's claims this study can decide", columns, tuple(rows), note)]
 
@@ -88,21 +92,21 @@ def _row(claim: Claim, better: Sequence[ScoredEvents], worse: Sequence[ScoredEve
         found = ratio(better, worse)
     except DataError as error:
         return claim.text, printed, "—", "—", "—", "—", "—", f"no: {error.rule}"
-    if not math.isfinite(found.error):
+    if not math.isfinite(found.reach(1.0)):
         return claim.text, printed, _share(found.log), "—", "unknown", f"{found.events:.0%}", "—", "no: one training each"
-    ends = f"[{_share(found.log - found.error)}, {_share(found.log + found.error)}]"
-    least = math.expm1(SIGMAS * found.error)
+    ends = f"[{_share(found.log - found.reach(1.0))}, {_share(found.log + found.reach(1.0))}]"
+    least = math.expm1(found.reach(SIGMAS))
     errors = f"{found.repeats:.0%}", f"{found.events:.0%}", f"±{least:.0%}"
     return claim.text, printed, _share(found.log), ends, *errors, _verdict(claim, found, least)
 
 
 def _verdict(claim: Claim, found: Ratio, least: float) -> str:
-    if abs(found.log) > SIGMAS * found.error:
+    if abs(found.log) > found.reach(SIGMAS):
         return "yes: as claimed" if found.log > 0 else "yes: the other way round"
     if claim.gain is None:
         return "no"
     if claim.gain > least:
-        return "yes: not by as much" if math.log1p(claim.gain) - found.log > SIGMAS * found.error else "not yet"
+        return "yes: not by as much" if math.log1p(claim.gain) - found.log > found.reach(SIGMAS) else "not yet"
     return f"no: {(least / claim.gain) ** 2:.0f} × the events and trainings would, at a cut that keeps the same shares"
 
 
@@ -124,7 +128,7 @@ def ratio(better: Sequence[ScoredEvents], worse: Sequence[ScoredEvents], draws: 
         seen.append(_logs(better, events).mean() - _logs(worse, events).mean())
     alone = min(len(a), len(b)) < _REPEATS
     repeats = math.nan if alone else math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-    return Ratio(float(a.mean() - b.mean()), float(np.std(seen, ddof=1)), repeats)
+    return Ratio(float(a.mean() - b.mean()), float(np.std(seen, ddof=1)), repeats, 0 if alone else len(a) + len(b) - 2)
 
 
 def _logs(samples: Sequence[ScoredEvents], events: Array | None = None) -> Array:
