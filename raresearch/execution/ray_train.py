@@ -1,8 +1,8 @@
 """A cell on several workers: Ray Train starts them inside the cell's trial, watches them, and starts them again.
 
 Ray Train is the crew's manager and nothing else. What they compute is `raresearch.training.pieces`, whose result does not depend
-on how many they are, so Ray may begin with fewer than asked for or go on with fewer after one is lost. Scores go from the
-first worker straight into the store; checkpoints are the store's, not Ray's, which knows of none.
+on how many they are, so Ray may go on with fewer after one is lost. (It does not begin with fewer where others hold the CPUs.)
+Scores go from the first worker straight into the store; checkpoints are the store's, not Ray's, which knows of none.
 """
 
 from __future__ import annotations

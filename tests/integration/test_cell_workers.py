@@ -9,7 +9,6 @@ import time
 import pytest
 
 import raresearch as rs
-from raresearch.execution.ray_session import QUIET
 
 EPOCHS = 10
 # Writes its process, and whether it trains, for every pass of the network over some events.
@@ -119,27 +118,6 @@ def test_more_workers_than_the_cluster_has_are_one_line_and_status_2(tmp_path):
     output = finish(start(folder, *more), folder, 2)
     assert "64 workers of 1 CPUs for each cell, and the cluster has" in output
     assert len(output.strip().splitlines()) == 1
-
-
-@pytest.mark.cluster
-@pytest.mark.timeout(600)
-def test_a_cell_trains_with_the_workers_that_there_are_to_the_same_bits(tmp_path, one_worker, monkeypatch):
-    import ray
-    from ray.util.placement_group import placement_group
-
-    reference, _ = one_worker
-    folder = write_study(tmp_path / "study")
-    for name, value in QUIET.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        ray.get(placement_group([{"CPU": 1}]).ready())  # somebody else's work on the cluster
-        rs.run(folder / "shared.yaml", out=folder / "run")
-    finally:
-        ray.shutdown()
-    assert tables(folder / "run") == reference
-    assert len({pid for pid, mode in log(folder) if mode == "1"}) == 1
 
 
 @pytest.mark.cluster
