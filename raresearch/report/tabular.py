@@ -53,7 +53,7 @@ def _own(table: StudyTable) -> Iterator[Column]:
         cells = tuple(fixed(r.relative, 3) for r in rows)
         yield Column("S/√n", cells, "mean over its value for perfect separation of the n expected signal events")
     header = "best epoch" if table.single else "chosen epochs"
-    cells = tuple(_texts([r.epoch for r in rows], 1))
+    cells = _texts([r.epoch for r in rows], 1)
     yield Column(header, cells, "mean ± standard deviation of the epochs that the rule chose")
     yield Column(f"done{HARD}/ failed", tuple(f"{r.done} / {r.failed}" for r in rows), "repeats; a failed one is in no mean")
     if any(r.left is not None for r in rows):
@@ -67,7 +67,7 @@ def _others(table: StudyTable) -> Iterator[Column]:
     for name in table.others:
         spreads = [r.others[name] for r in table.rows]
         if any(s.n for s in spreads):
-            cells = tuple(_texts(spreads, _places(spreads)))
+            cells = _texts(spreads, _places(spreads))
             meaning = f"{table.described.get(name, name)}: {averaged_how(table)}"
             yield Column(pretty(name), cells, meaning)
 
@@ -77,7 +77,7 @@ def _paper(table: StudyTable) -> Iterator[Column]:
     values = [p for p in papers if p is not None]
     if any(p.value is not None for p in values):
         places = decimals([p.spread for p in values], [p.value for p in values if p.value is not None])
-        cells = tuple(plus_minus(p.value, p.spread, places) if p else NONE for p in papers)
+        cells = _pairs([(p.value, p.spread) if p else (None, None) for p in papers], places)
         yield Column(pretty(table.objective), cells, "as the paper printed it, for its own events", "paper")
     if any(p.best_epoch is not None for p in values):
         cells = tuple(fixed(p.best_epoch, 1) if p else NONE for p in papers)
@@ -89,7 +89,7 @@ def _test(table: StudyTable) -> Iterator[Column]:
     values = [t for t in tests if t is not None]
     if values:
         places = decimals([t.std for t in values] + [t.high - t.low for t in values], [t.mean for t in values])
-        cells = tuple(plus_minus(t.mean, t.std, places) if t else NONE for t in tests)
+        cells = _pairs([(t.mean, t.std) if t else (None, None) for t in tests], places)
         yield Column(pretty(table.objective), cells, "on test, with thresholds frozen on validation", "test")
         cells = tuple(f"[{fixed(t.low, places)}, {fixed(t.high, places)}]" if t else NONE for t in tests)
         yield Column("interval", cells, "of the value on test, from the finite number of events", "test")
@@ -100,11 +100,15 @@ def averaged_how(table: StudyTable) -> str:
     return "mean ± sample standard deviation over the done repeats" if table.repeated else "of the one repeat"
 
 
-def _texts(spreads: list[Spread], places: int) -> list[str]:
+def _texts(spreads: list[Spread], places: int) -> tuple[str, ...]:
     """Mean ± spread; the mean alone where no row of the column has a second repeat."""
-    if all(s.std is None for s in spreads):
-        return [fixed(s.mean, places) for s in spreads]
-    return [plus_minus(s.mean, s.std, places) for s in spreads]
+    return _pairs([(s.mean, s.std) for s in spreads], places)
+
+
+def _pairs(pairs: list[tuple[float | None, float | None]], places: int) -> tuple[str, ...]:
+    if all(spread is None for _, spread in pairs):
+        return tuple(fixed(value, places) for value, _ in pairs)
+    return tuple(plus_minus(value, spread, places) for value, spread in pairs)
 
 
 def _places(spreads: list[Spread]) -> int:

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from raresearch.report.figures.style import FAINT, SIGNAL, Drawing, canvas, config_axis, error_bars, label_height, legend_above
 from raresearch.report.labels import pretty, sentence
 from raresearch.report.results import Results
-from raresearch.report.table import StudyRow, tabulate
+from raresearch.report.table import StudyRow, StudyTable, tabulate
+from raresearch.report.tabular import averaged_how
 
 MOST = 40  # configs side by side that can still be read
 
@@ -27,7 +28,7 @@ def draw(results: Results) -> Drawing | None:
     figure = canvas(max(9.0, min(14.0, 3 + 0.5 * len(rows))), 6.4 + label_height(labels), results.stamp)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
     x = np.arange(len(rows))
-    _points(upper, x, [r.objective.mean for r in rows], [r.objective.std for r in rows], "mean ± std over repeats")
+    _points(upper, x, [r.objective.mean for r in rows], [r.objective.std for r in rows], _what(table))
     _points(lower, x, [r.epoch.mean for r in rows], [r.epoch.std for r in rows], "")
     _standard_errors(upper, x, rows)
     _paper(upper, x, rows, "value", "spread")
@@ -43,7 +44,7 @@ def draw(results: Results) -> Drawing | None:
         axes.grid(axis="y")
     figure.align_ylabels()
     title = sentence(f"{pretty(results.objective.name)} by config")
-    return Drawing("objective", title, _caption(results, rows), _alt(results), figure, [_numbers(r) for r in rows])
+    return Drawing("objective", title, _caption(results, table, rows), _alt(results), figure, [_numbers(r) for r in rows])
 
 
 def _numbers(row: StudyRow) -> dict[str, object]:
@@ -51,6 +52,10 @@ def _numbers(row: StudyRow) -> dict[str, object]:
     epochs = {"epoch_mean": row.epoch.mean, "epoch_std": row.epoch.std}
     paper = {f"paper_{n}": getattr(row.paper, n, None) for n in ("value", "spread", "best_epoch")}
     return {"config": row.label, **own, **epochs, **paper}
+
+
+def _what(table: StudyTable) -> str:
+    return "mean ± std over repeats" if table.repeated else "the one repeat"
 
 
 def _points(axes: Any, x: Any, mean: list[float], std: list[float | None], label: str) -> None:
@@ -85,11 +90,11 @@ def _paper(axes: Any, x: Any, rows: list[StudyRow], value: str, spread: str) -> 
         axes.errorbar(np.asarray(where) + 0.22, values, error_bars(bars), label="paper", **style)
 
 
-def _caption(results: Results, rows: list[StudyRow]) -> str:
+def _caption(results: Results, table: StudyTable, rows: list[StudyRow]) -> str:
     cut = f" The {len(rows)} best of {len(results.ranked())} configs are shown." if len(rows) < len(results.labels) else ""
     paper = " Open markers: the values that the paper printed, for its own events." if any(r.paper for r in rows) else ""
     return (
-        f"Above: {pretty(results.objective.name)} on validation, mean and sample standard deviation over the done repeats. "
+        f"Above: {pretty(results.objective.name)} on validation, {averaged_how(table)}. "
         f"Below: the epochs that the rule chose.{paper}{cut} Thresholds and epochs were chosen on the same validation events, "
         "so the values are optimistic, and the best of many means is more so."
     )
