@@ -103,6 +103,12 @@ def wait_for_a_training(log, process, folder):
     wait_for(lambda: len(lines(log, "begin")) > before, process, folder)
 
 
+def running(log):
+    """Processes that are in the middle of a cell."""
+    ended = {name for _, name, _ in lines(log, "end")}
+    return [int(pid) for _, name, pid in lines(log, "begin") if name not in ended and Path(f"/proc/{pid}").exists()]
+
+
 def tables(folder):
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(folder / "run")
@@ -142,9 +148,9 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
 
     process = start(folder)  # then a worker, in the middle of a cell; the driver lives on and finishes
     wait_for_a_training(log, process, folder)
-    ended = {name for _, name, _ in lines(log, "end")}
-    running = [int(pid) for _, name, pid in lines(log, "begin") if name not in ended and Path(f"/proc/{pid}").exists()]
-    os.kill(running[-1], signal.SIGKILL)
+    # What began may have been a worker of the driver before, which is gone by now.
+    wait_for(lambda: running(log), process, folder)
+    os.kill(running(log)[-1], signal.SIGKILL)
     (folder / "slow").unlink()
     finish(process, folder, 0)
 

@@ -38,7 +38,7 @@ STUDY = """
 study: pointing
 experiment: ./pointing.py
 seed: 7
-fixed: {data.events: 3000, train.epochs: 1, train.batch_size: 3000, train.learning_rate: 1e-12}
+fixed: {data.events: 3000, train.epochs: 1, train.batch_size: 1000, train.learning_rate: 1e-12}
 space:
   model.angle: {float: [-1.5, 1.5], steps: 13}
 searcher: SEARCHER

@@ -44,7 +44,7 @@ STUDY = """
 study: pointing
 experiment: ./pointing.py
 seed: 7
-fixed: {{data.events: 400, train.epochs: 1, train.batch_size: 400, train.learning_rate: 1e-12}}
+fixed: {{data.events: 400, train.epochs: 1, train.batch_size: 200, train.learning_rate: 1e-12}}
 space:
   model.angle: {angle}
   model.kind: {{choice: [plain, bent, broken]}}

@@ -119,9 +119,9 @@ class PlaneNet(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in filters)
         height, width = (size // 2 ** len(filters) for size in maps.shape[1:])
         self.dense = nn.Linear(filters[-1] * height * width, dense)
-        # Normalised like the convolutions: without it a few neurons after a thousand inputs die in the first steps (in a
-        # third of trainings at the demo's rate), and a dead competitor proves nothing.
-        self.norm = nn.BatchNorm1d(dense)
+        # Without it a few neurons after a thousand inputs die in the first steps (in a third of trainings at the demo's rate),
+        # and a dead competitor proves nothing. Over neurons, not events: the last batch of an epoch may hold one.
+        self.norm = nn.LayerNorm(dense)
         self.out = nn.Linear(dense, 1)
 
     def forward(self, cell: torch.Tensor, charge: torch.Tensor) -> torch.Tensor:
