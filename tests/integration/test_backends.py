@@ -16,6 +16,7 @@ fixed: {data.events: 1500, train.epochs: 5, train.batch_size: 32, train.scaling:
 space:
   model.hidden: {choice: {A: [8], B: [16, 8]}}
 repeats: 3
+folds: 2
 objective: roc_auc
 """
 
@@ -47,7 +48,7 @@ def test_backends_and_workers_do_not_change_a_bit(tmp_path, cluster):
         "two": ["execution.backend=ray_tune", "execution.workers=2"],
     }.items():
         runs[name] = rs.run(path, out=tmp_path / name, sets=sets)
-        assert runs[name].done() == 6
+        assert runs[name].done() == 12
     reference = landed(runs["local"])
     assert landed(runs["one"]) == reference
     assert landed(runs["two"]) == reference

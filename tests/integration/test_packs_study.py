@@ -11,7 +11,6 @@ import pytest
 
 import raresearch as rs
 from raresearch.api.run import Progress
-from raresearch.execution.ray_session import ray_session
 
 STUDY = """
 study: packs
@@ -78,18 +77,6 @@ def test_another_size_of_packs_resumes_the_same_folder(study, reference, tmp_pat
     rs.run(study, out=tmp_path / "run", sets=["train.pack=off"])
     again = rs.run(study, out=tmp_path / "run", sets=["train.pack=2"])
     assert len(again.cells()) == len(reference.cells())
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with ray_session(None, 2):
-        yield
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ray_with_one_or_two_workers_lands_the_same_tables(study, reference, tmp_path, cluster, workers):
-    sets = ["execution.backend=ray_tune", f"execution.workers={workers}"]
-    assert_same(rs.run(study, out=tmp_path / "run", sets=sets), reference)
 
 
 def test_a_killed_run_resumed_in_other_packs_has_the_same_tables(study, reference, tmp_path):

@@ -14,6 +14,8 @@ import pytest
 
 import raresearch as rs
 
+pytestmark = pytest.mark.cluster  # it kills drivers, and the machine may as well be theirs
+
 CONFIGS = 10
 
 # A network that is told its direction by the config, so that a cell is a moment and its score a smooth function.
