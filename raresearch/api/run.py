@@ -367,7 +367,9 @@ def terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM (a batch system's warning) ends a run as Ctrl-C does: what has landed stays, exit status 130."""
 
     def handler(number: int, frame: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # through Tune's own handler, where there is one
 
     try:
         before = signal.signal(signal.SIGTERM, handler)

@@ -156,9 +156,11 @@ def test_a_driver_killed_at_random_moments_and_a_killed_worker_change_nothing(tm
 
     assert tables(folder) == undisturbed
     assert len(lines(log, "begin")) > 12, "something was interrupted in the middle and begun again"
-    ends = Counter(name for _, name, _ in lines(log, "end"))
-    assert set(ends.values()) == {1}, f"trained to its end more than once: {ends}"
-    assert len(ends) == 12
+    # A process that dies between a cell's last epoch and its landing loses that cell, and no other.
+    ended = Counter(pid for _, _, pid in lines(log, "end"))
+    landed = Counter(row["worker"].split(":")[1] for row in rs.open(folder / "run").cells().to_pylist())
+    assert all(0 <= ended[pid] - landed[pid] <= 1 for pid in ended | landed), f"ended {ended}, landed {landed}"
+    assert len({name for _, name, _ in lines(log, "end")}) == sum(landed.values()) == 12
 
 
 @pytest.mark.slow

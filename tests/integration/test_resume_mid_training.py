@@ -51,7 +51,9 @@ def start(folder, *more, sleep=0.15, out=None, **variables):
     command = [sys.executable, "-m", "raresearch.cli", "run", str(folder / "logged.yaml"), "--out", out or str(folder / "run")]
     environment = {**os.environ, "TEST_SLEEP": str(sleep), **variables}
     with (folder / "output").open("w") as output:
-        return subprocess.Popen([*command, *more], stdout=output, stderr=subprocess.STDOUT, env=environment)
+        # SIGINT is ignored, as in what a shell or a batch system starts in the background.
+        quiet = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        return subprocess.Popen([*quiet, *command, *more], stdout=output, stderr=subprocess.STDOUT, env=environment)
 
 
 def finish(process, folder, status=0):
