@@ -37,7 +37,7 @@ LOG_INTS = Space({"train.batch_size": Int(1, 512, log=True), "model.width": Int(
 #: a test never asks for more configs than this
 MOST = 40
 _SETTINGS = settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     # The same inherited test runs for each searcher: that is what it is for.
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],

@@ -11,6 +11,8 @@ import pytest
 
 import raresearch as rs
 
+pytestmark = pytest.mark.cluster  # it kills drivers and workers
+
 EPOCHS, CELLS = 8, 3
 # Writes a line for every pass over validation or test events; no lot of them is so large that it takes two.
 EXPERIMENT = """
@@ -117,7 +119,6 @@ def test_a_run_killed_in_the_middle_of_a_training_goes_on_from_its_checkpoints(t
     assert not (folder / "run" / "checkpoints").exists(), "nothing is left when all cells have landed"
 
 
-@pytest.mark.cluster
 def test_a_terminated_run_writes_what_it_held(tmp_path, undisturbed):
     reference, tried = undisturbed
     folder = write_study(tmp_path / "study")
@@ -130,7 +131,6 @@ def test_a_terminated_run_writes_what_it_held(tmp_path, undisturbed):
     assert tables(folder / "run") == reference
 
 
-@pytest.mark.cluster
 def test_a_terminated_worker_of_ray_writes_what_it_held_and_the_next_one_goes_on(tmp_path, undisturbed):
     reference, tried = undisturbed
     folder = write_study(tmp_path / "study")
@@ -142,7 +142,6 @@ def test_a_terminated_worker_of_ray_writes_what_it_held_and_the_next_one_goes_on
     assert tables(folder / "run") == reference
 
 
-@pytest.mark.cluster
 def test_a_store_elsewhere_holds_the_checkpoints_for_every_machine(tmp_path, undisturbed):
     reference, tried = undisturbed
     folder = write_study(tmp_path / "study")
