@@ -31,7 +31,7 @@ STUDY = """
 study: empty
 experiment: toy
 seed: 1
-fixed: {{data.events: 60, train.epochs: 1, train.batch_size: 64, model.hidden: [1], train.pack: {pack}}}
+fixed: {{data.events: 60, train.epochs: 1, train.batch_size: 21, model.hidden: [1], train.pack: {pack}}}
 space: {{train.learning_rate: {{choice: [0.001]}}}}
 repeats: {repeats}
 split: {{train: 0.4, validation: 0.4, test: 0.2}}
