@@ -17,6 +17,7 @@ from typing import Any
 
 from raresearch import errors
 from raresearch.errors import UserError
+from raresearch.execution.allocator import keep_freed_memory
 from raresearch.execution.limits import end_process
 from raresearch.execution.worker import WorkContext, run_share
 from raresearch.types import Cell, Pack, freeze
@@ -85,6 +86,7 @@ def _share(config: dict[str, Any]) -> str:
     from raresearch.training.crew import Lost, agree, join
     from raresearch.training.resume import machine
 
+    keep_freed_memory()
     context: WorkContext = config["context"]
     notes: list[str] = []
     context = replace(context, note=notes.append)

@@ -24,6 +24,7 @@ from raresearch import errors
 from raresearch.data.dataset import Dataset
 from raresearch.data.residence import Residence
 from raresearch.errors import Interrupted, UserError, WriteFailed
+from raresearch.execution.allocator import keep_freed_memory
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
 from raresearch.execution.ray_train import cell_from_json, cell_to_json, train_on_workers
@@ -69,6 +70,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], context: WorkContext | None = None) -> None:
         assert context is not None
+        keep_freed_memory()
         self.notes: list[str] = []
         self.context = replace(context, note=self.notes.append)
         self.reset_config(config)

@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packs import Packs, Timed, plain
 from torch import nn
 
 from raresearch.api.parts import build_parts
 from raresearch.api.run import Datasets, Progress
+from raresearch.data.residence import Residence
 from raresearch.execution.ray_session import ray_session
 from raresearch.execution.ray_tune import RayTuneExecutor, share
 from raresearch.execution.worker import WorkContext
@@ -41,11 +43,6 @@ from raresearch.training.arrays import FoldData, fold_data
 from raresearch.training.lanes import FoldTensors
 from raresearch.training.policy import Keep
 from raresearch.types import Cell
-
-if __package__:
-    from tests.benchmarks.packs import Packs, Timed
-else:
-    from packs import Packs, Timed
 
 STUDY = Path(__file__).resolve().parents[2] / "search_spaces" / "xenon1t_grid.yaml"
 
@@ -69,7 +66,7 @@ def grid(spec: StudySpec, experiment: Any, fingerprint: str) -> list[Cell]:
 def ours(spec: StudySpec, experiment: Any, datasets: Datasets, cells: list[Cell], workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as marks:
         Store.create(folder, "benchmark", {})
-        handles = Timed(share(datasets.loaded, datasets.root), Path(marks))
+        handles = Timed(share(datasets.loaded, datasets.root, Residence("resident")), Path(marks))
         context = WorkContext(Path(folder), experiment, handles, spec.seed, spec.folds, Keep(all_scores=True), workers=workers)
         source = Packs(plan_packs(cells, workers))
         RayTuneExecutor(context, workers).run(source)
@@ -90,11 +87,11 @@ class Drawn(nn.Module):
             steps += [convolution, nn.LeakyReLU(net.leak), nn.MaxPool2d(2, net.stride)]
         self.body = nn.Sequential(*steps, nn.Dropout(net.rates[0]), nn.Flatten(), net.dense, nn.LeakyReLU(net.leak))
         self.head = nn.Sequential(nn.Dropout(net.rates[1]), net.out)
-        self.__dict__["net"] = net  # for its penalty only
+        self.penalty: Callable[[], torch.Tensor] = net.penalty
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logit: torch.Tensor = self.head(self.body(x / 255.0))
-        return torch.cat([logit, self.net.penalty().expand_as(logit)], dim=1)
+        return torch.cat([logit, self.penalty().expand_as(logit)], dim=1)
 
 
 def one_cell(cell: Cell, data: FoldData, experiment: Any, drawn: bool) -> list[Any]:
@@ -106,12 +103,12 @@ def one_cell(cell: Cell, data: FoldData, experiment: Any, drawn: bool) -> list[A
     model = experiment.model(cell.config)
     model = Drawn(model) if drawn else model
     optimizer = torch.optim.Adam(model.parameters(), lr=float(str(cell.config["train.learning_rate"])))
-    record = []
+    train, validation, record = plain(fold.train), plain(fold.validation), []
     for _ in range(cell.epochs):
         total = 0.0
         model.train()
-        for rows in torch.randperm(len(fold.train.label)).split(int(str(cell.config["train.batch_size"]))):
-            inputs = {n: t[rows] for n, t in fold.train.inputs.items()}
+        for rows in torch.split(torch.randperm(len(fold.train.label)), int(str(cell.config["train.batch_size"]))):
+            inputs = {n: t[rows] for n, t in train.items()}
             optimizer.zero_grad()
             output = experiment.forward(model, inputs, cell.config)
             loss = experiment.loss(output, Batch(inputs, fold.train.label[rows], fold.train.weight[rows]), cell.config)
@@ -120,8 +117,8 @@ def one_cell(cell: Cell, data: FoldData, experiment: Any, drawn: bool) -> list[A
             total += float(loss.detach()) * len(rows)
         model.eval()
         with torch.no_grad():
-            output = torch.cat([experiment.forward(model, part, cell.config) for part in _parts(fold.validation.inputs)])
-            judged = Batch(dict(fold.validation.inputs), fold.validation.label, fold.validation.weight)
+            output = torch.cat([experiment.forward(model, part, cell.config) for part in _parts(validation)])
+            judged = Batch(validation, fold.validation.label, fold.validation.weight)
             loss = experiment.loss(output, judged, cell.config)
             right = ((output[:, 0] > 0) == (fold.validation.label > 0.5)).float().mean()
         record.append((total, float(loss), float(right), output[:, 0].numpy().copy()))

@@ -11,6 +11,9 @@ import argparse
 import json
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +26,7 @@ from raresearch.metrics.limits.asymptotic import median_limits
 from raresearch.metrics.limits.reference import pyhf_expected_limits
 
 
-def timed(call, repeats=1):
+def timed(call: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
     """(seconds a call, the fastest of ``repeats``; the last result)."""
     best, result = np.inf, None
     for _ in range(repeats):
@@ -71,7 +74,7 @@ def against_pyhf(figure: ExpectedLimit, maps: np.ndarray, medians: np.ndarray, o
         model = figure.models(efficiency[None])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            each, reference = timed(lambda model=model: pyhf_expected_limits(model))
+            each, reference = timed(partial(pyhf_expected_limits, model))
         seconds.append(each)
         worst = max(worst, abs(reference[0] / medians[number] - 1))
     return {

@@ -133,17 +133,18 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    alone = tune_alone(arguments.cells)
+    kinds = {
+        "empty_cells_in_packs": empty_cells(arguments.cells, "auto"),
+        "empty_cells_one_a_trial": empty_cells(arguments.cells // 5, "off"),
+    }
     result = {
         "import_raresearch_seconds": import_seconds("raresearch"),
         "import_numpy_seconds": import_seconds("numpy"),
         "epoch_rows": epoch_rows(),
-        "empty_cells_in_packs": empty_cells(arguments.cells, "auto"),
-        "empty_cells_one_a_trial": empty_cells(arguments.cells // 5, "off"),
-        "ray_tune_alone_milliseconds_per_trial": tune_alone(arguments.cells),
+        **{k: {**each, "ratio_to_ray_tune_alone": each["milliseconds_per_cell"] / alone} for k, each in kinds.items()},
+        "ray_tune_alone_milliseconds_per_trial": alone,
     }
-    for kind in ("empty_cells_in_packs", "empty_cells_one_a_trial"):
-        ours = result[kind]["milliseconds_per_cell"]
-        result[kind]["ratio_to_ray_tune_alone"] = ours / result["ray_tune_alone_milliseconds_per_trial"]
     print(json.dumps(result, indent=None if arguments.json else 2))
 
 

@@ -24,7 +24,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from torch import nn
 from torch.nn import functional
 
 from raresearch.data.dataset import Events
+from raresearch.data.residence import Residence
 from raresearch.execution.base import Waiting
 from raresearch.execution.ray_session import ray_session
 from raresearch.execution.ray_tune import RayTuneExecutor, share
@@ -48,6 +49,7 @@ from raresearch.training.lanes import FoldTensors, Lane
 from raresearch.training.layers import read_layers
 from raresearch.training.mlp import MlpStack
 from raresearch.training.policy import Keep
+from raresearch.training.scoring import Split
 from raresearch.training.single import build_model
 from raresearch.types import Cell, Outcome, Pack
 
@@ -118,9 +120,12 @@ class Packs:
             return self.waiting.pop()
         return Waiting() if self.running else None
 
-    def finished(self, pack: Pack, outcomes: list[Outcome]) -> None:
+    def finished(self, pack: Pack, outcomes: Sequence[Outcome]) -> None:
         self.running -= 1
         self.done += sum(o.state == "done" for o in outcomes)
+
+    def noted(self, text: str) -> None:
+        raise RuntimeError(f"not expected here: {text}")
 
     def crashed(self, pack: Pack, reason: str, refused: object = None) -> None:
         raise RuntimeError(reason)
@@ -148,7 +153,7 @@ def ours(model: str, data: Loaded, options: argparse.Namespace, walls: list[floa
     workers = 1 if gpus else options.workers
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as marks:
         Store.create(folder, "benchmark", {})
-        handles = Timed(share({"benchmark": data}, Path(folder)), Path(marks))
+        handles = Timed(share({"benchmark": data}, Path(folder), Residence("resident")), Path(marks))
         context = WorkContext(Path(folder), EXPERIMENT, handles, 1, 1, Keep(), workers=workers, gpus=gpus)
         source = Packs(plan_packs(chosen, workers))
         started = time.perf_counter()
@@ -164,20 +169,25 @@ def ours(model: str, data: Loaded, options: argparse.Namespace, walls: list[floa
 # -- the others
 
 
+def plain(split: Split) -> dict[str, torch.Tensor]:
+    """The inputs of all events at once, as a loop of one's own would hold them: no work on them is left for a batch."""
+    return {name: column[:] for name, column in split.inputs.items()}
+
+
 def plain_loop(fold: FoldTensors, hidden: tuple[int, ...], seed: int, epochs: int, batch: int) -> list[Any]:
     """What a physicist would write: one network, mini-batches by index, Adam, scores of every epoch."""
     torch.manual_seed(seed)
     model = network(hidden).to(fold.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     loss_of = nn.BCEWithLogitsLoss()
-    (x,), y = fold.train.inputs.values(), fold.train.label
-    (xv,), (xt,) = fold.validation.inputs.values(), fold.test.inputs.values()
+    (x,), y = plain(fold.train).values(), fold.train.label
+    (xv,), (xt,) = plain(fold.validation).values(), plain(fold.test).values()
     yv, counted = fold.validation.label, fold.validation.counted
     record = []
     for _ in range(epochs):
         total = 0.0
         model.train()
-        for rows in torch.randperm(len(x), device=x.device).split(batch):
+        for rows in torch.split(torch.randperm(len(x), device=x.device), batch):
             optimizer.zero_grad()
             loss = loss_of(model(x[rows]).squeeze(-1), y[rows])
             loss.backward()
@@ -208,7 +218,7 @@ def loop(model: str, fold: FoldTensors, options: argparse.Namespace) -> float:
         for seed in range(options.subset):
             plain_loop(fold, MODELS[model], seed, options.epochs, options.batch)
         times.append((time.perf_counter() - started) / options.subset)
-    return min(times)
+    return float(min(times))
 
 
 def tune_one_a_seed(model: str, data: FoldData, options: argparse.Namespace) -> float:
@@ -235,7 +245,7 @@ def tune_one_a_seed(model: str, data: FoldData, options: argparse.Namespace) -> 
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
         frame = [r.metrics for r in tuner.fit()]
-    return (max(m["end"] for m in frame) - min(m["begin"] for m in frame)) / trials
+    return float((max(m["end"] for m in frame) - min(m["begin"] for m in frame)) / trials)
 
 
 def naive_vmap(model: str, fold: FoldTensors, options: argparse.Namespace) -> float:
@@ -244,7 +254,7 @@ def naive_vmap(model: str, fold: FoldTensors, options: argparse.Namespace) -> fl
     state, _ = torch.func.stack_module_state(members)
     state = {n: t.detach().requires_grad_() for n, t in state.items()}
     optimizer = torch.optim.Adam(state.values(), lr=1e-3)
-    (x,), y = fold.train.inputs.values(), fold.train.label
+    (x,), y = plain(fold.train).values(), fold.train.label
 
     def loss(weights: Any, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         output = torch.func.functional_call(members[0], weights, (inputs,)).squeeze(-1)
@@ -253,11 +263,11 @@ def naive_vmap(model: str, fold: FoldTensors, options: argparse.Namespace) -> fl
     started = time.perf_counter()
     for _ in range(2):
         orders = torch.stack([torch.randperm(len(x)) for _ in members])
-        for rows in orders.split(options.batch, 1):
+        for rows in torch.split(orders, options.batch, 1):
             optimizer.zero_grad()
-            torch.func.vmap(loss)(state, x[rows], y[rows]).sum().backward()
+            torch.func.vmap(loss)(state, x[rows], y[rows]).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-    return (time.perf_counter() - started) * options.epochs / 2 / options.repeats
+    return float((time.perf_counter() - started) * options.epochs / 2 / options.repeats)
 
 
 def growth(model: str, data: FoldData, options: argparse.Namespace) -> list[tuple[int, float]]:

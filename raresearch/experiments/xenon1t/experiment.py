@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MODELS = (Wimp, Electrons, Detector)
-_SCORED = 128  # events through the network at once where it only scores
+_SCORED = 64  # events through the network at once where it only scores: its largest maps, 20 MiB, are then memory used again
 
 
 class Xenon1T(Experiment):
