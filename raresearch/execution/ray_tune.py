@@ -33,6 +33,10 @@ from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
 from raresearch.types import Outcome, Pack
 
+#: Tune looks at all trials of a run whenever one ends, and keeps them: in a run of 10,000 the driver's share of a trial grew from
+#: 10 ms to 34 and its memory by 76 KiB a trial (measured). A new run takes a few seconds, for its workers start anew.
+TRIALS = 1000
+
 
 @dataclass
 class ObjectStoreData:
@@ -100,6 +104,7 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         self.source: Source | None = source
         self.running: dict[str, Pack] = {}
         self.errors: list[BaseException] = []
+        self.trials = 0
         self.dry = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,6 +125,7 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         if isinstance(pack, Waiting):
             return None
         self.running[trial_id] = pack
+        self.trials += 1
         return {"pack": pack_to_json(pack)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -171,10 +177,21 @@ class RayTuneExecutor:
     gpus: float = 0
 
     def run(self, source: Source) -> None:
-        """Run ``source`` dry through Tune; Ctrl-C raises `Interrupted` after Tune has ended its trials."""
-        searcher = _PackSearcher(source)
+        """Run ``source`` dry through Tune, in as many runs as it takes; Ctrl-C raises `Interrupted` after Tune has ended its
+        trials."""
         # Tune reports every lost trial as an error at the end, though its cells have long been trained again.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        searcher = _PackSearcher(source)
+        while not searcher.dry:
+            searcher = _PackSearcher(source)
+            self._fit(searcher)
+            if searcher.errors:
+                raise searcher.errors[0]
+            if searcher.running or not (searcher.dry or searcher.trials == TRIALS):
+                raise Interrupted("interrupted")
+
+    def _fit(self, searcher: _PackSearcher) -> None:
+        """One run of Tune: until ``searcher`` has nothing more, or `TRIALS` trials have ended."""
         trainable = tune.with_resources(
             tune.with_parameters(PackTrainable, context=self.context), {"cpu": self.cpus, "gpu": self.gpus}
         )
@@ -185,7 +202,7 @@ class RayTuneExecutor:
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    num_samples=-1,
+                    num_samples=TRIALS,
                     max_concurrent_trials=self.workers,
                     reuse_actors=True,
                 ),
@@ -200,10 +217,6 @@ class RayTuneExecutor:
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        if searcher.errors:
-            raise searcher.errors[0]
-        if not searcher.dry or searcher.running:
-            raise Interrupted("interrupted")
 
 
 def worker_count(asked: int | str, cpus: int, per_worker: float) -> int:

@@ -56,7 +56,7 @@ class Slow(Toy):
 
     def forward(self, model, inputs, config):
         if model.training:
-            time.sleep(2.0)  # one batch, one epoch: two seconds a cell
+            time.sleep(0.01)  # one batch an epoch, 200 epochs: two seconds a cell
         return super().forward(model, inputs, config)
 """
 ROWS = (100, 100, 100)  # configs, repeats, epochs
@@ -147,6 +147,7 @@ def alone(cells: int, folder: Path) -> dict[str, Any]:
 def busy(folder: Path, cells: int = 24) -> dict[str, Any]:
     (folder / "slow.py").write_text(SLOW)
     text = TINY.format(repeats=cells).replace("experiment: toy", "experiment: ./slow.py").replace("study: tiny", "study: slow")
+    text = text.replace("train.epochs: 1,", "train.epochs: 200,")
     (folder / "slow.yaml").write_text(text)
     meter = Meter()
     study = rs.run(folder / "slow.yaml", out=folder / "busy", progress=Progress(changed=meter))

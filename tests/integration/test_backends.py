@@ -56,3 +56,13 @@ def test_backends_and_workers_do_not_change_a_bit(tmp_path, cluster):
     assert len(workers) == 2, "two processes shared the work"
     assert str(os.getpid()) not in workers, "and neither was the driver"
     assert ray.is_initialized(), "a session that somebody else began stays"
+
+
+def test_more_trials_than_tune_bears_take_several_runs_of_it(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr("raresearch.execution.ray_tune.TRIALS", 2)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    small = ["repeats=2", "folds=1", "fixed.data.events=300", "fixed.train.epochs=1", "fixed.train.pack='off'"]
+    study = rs.run(path, out=tmp_path / "rounds", sets=["execution.backend=ray_tune", *small])
+    assert (study.done(), study.failed()) == (4, [])
+    assert rs.run(path, out=tmp_path / "rounds", sets=["execution.backend=ray_tune", *small]).done() == 4
