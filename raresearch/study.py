@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -63,6 +63,7 @@ class _Open:
     point: Config
     cells: tuple[Cell, ...]
     issued: int
+    left: set[str]  # keys of the cells that are not in
 
     @property
     def current(self) -> tuple[Cell, ...]:
@@ -93,6 +94,7 @@ class Study:
     _open: dict[str, _Open] = field(default_factory=dict)
     _crashes: dict[str, int] = field(default_factory=dict)
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _states: Counter[str] = field(default_factory=Counter)  # of the outcomes: counted as they come, since there may be many
     _measured: dict[str, float] = field(default_factory=dict)
     _reused: int = 0
     _skipped: int = 0
@@ -108,6 +110,7 @@ class Study:
         """Replay the store: tell the searcher what is done, queue what is half done."""
         self._troubles = Troubles.begin(self.store.root)
         self._outcomes = self._landed()
+        self._states = Counter(o.state for o in self._outcomes.values())
         known: dict[str, Config] = {}
         for row in self.store.cells().to_pylist():
             known.setdefault(row["config"], parse_config(row["values"]))
@@ -181,7 +184,9 @@ class Study:
         if self._race is not None:
             there = [c.key in self._outcomes for c in cells]
             issued = max(self._race.first, len(cells) - there[::-1].index(True) if True in there else 0)
-        entry = self._open[config_id(cells[0].config)] = _Open(point, cells, issued)
+        entry = self._open[config_id(cells[0].config)] = _Open(
+            point, cells, issued, {c.key for c in cells if c.key not in self._outcomes}
+        )
         return self._missing(entry)
 
     def _missing(self, entry: _Open) -> list[Cell]:
@@ -281,13 +286,23 @@ class Study:
             self._troubles.stopped(self._out.keys() - self.store.outcomes().keys())
 
     def _settle(self, outcomes: Sequence[Outcome], pack: Pack) -> None:
-        self._outcomes.update({o.key: o for o in outcomes})
+        self._take_in(outcomes)
         for config in {config_id(c.config) for c in pack.cells}:
             entry = self._open.get(config)
-            if entry and all(c.key in self._outcomes for c in entry.cells):
+            if entry is None:
+                continue
+            entry.left.difference_update(o.key for o in outcomes)
+            if not entry.left:
                 del self._open[config]
                 self._complete(entry.point, entry.cells)
         self.on_change(self.counts())
+
+    def _take_in(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.key in self._outcomes:
+                self._states[self._outcomes[outcome.key].state] -= 1
+            self._outcomes[outcome.key] = outcome
+            self._states[outcome.state] += 1
 
     def _tell(self, point: Config, cells: Sequence[Cell]) -> None:
         # A free searcher reads no score, and reading those of ten thousand configs would take longer than their training.
@@ -306,10 +321,10 @@ class Study:
 
     def counts(self, outcomes: Mapping[str, Outcome] | None = None) -> Counts:
         """Cells in total, done, failed, reused from earlier runs, running."""
-        states = [o.state for o in (self._outcomes if outcomes is None else outcomes).values()]
+        states = self._states if outcomes is None else Counter(o.state for o in outcomes.values())
         every = None if self.total_configs is None else self.total_configs * self.spec.repeats * self.spec.folds
         total = None if every is None else every - self._skipped
-        return Counts(total, states.count("done"), states.count("failed"), self._reused, len(self._out))
+        return Counts(total, states["done"], states["failed"], self._reused, len(self._out))
 
     def failures(self) -> Mapping[str, str]:
         """Cell key → reason, for every failed cell."""
