@@ -86,6 +86,7 @@ class Meter:
         done = np.array([n for _, n, _, _ in self.points])
         at = [self.points[int(np.searchsorted(done, edge))] for edge in edges]
         cost = [1e3 * (b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(at)]
+        held = [1024 * (b[2] - a[2]) / (b[1] - a[1]) for a, b in pairwise(at)]
         own = [1e3 * (b[3] - a[3]) / (b[1] - a[1]) for a, b in pairwise(at)]
         return {
             "cells": total,
@@ -95,6 +96,7 @@ class Meter:
             "driver_cpu_last_over_first": own[-1] / own[0],
             "memory_first_MiB": at[1][2],
             "memory_last_MiB": at[-1][2],
+            "KiB_per_cell_by_tenths": [round(c, 1) for c in held],
             "KiB_per_cell": 1024 * (at[-1][2] - at[1][2]) / (at[-1][1] - at[1][1]),
         }
 
