@@ -323,7 +323,15 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
         cell_workers=spec.execution.cell_workers,
         cpus=spec.execution.cpus,
         retries=spec.execution.retries,
+        budgets=_budgets(spec, parts),
     )
+
+
+def _budgets(spec: StudySpec, parts: Parts) -> tuple[int, ...]:
+    """Epochs at which trainings pause, and the last one; empty where none does."""
+    if spec.stopping is None:
+        return ()
+    return (*spec.stopping.rungs, int(spec.config({}, parts.experiment)["train.epochs"]))  # type: ignore[arg-type]
 
 
 def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> OpenStudy:

@@ -25,6 +25,8 @@
                                     # cell_workers: 2: so many train one cell together (train.micro_batches: 2 or more)
                                     # checkpoint_seconds: 300: how often half-trained cells are kept; null: never
     racing: {level: 0.05}           # further folds and seeds only for configs that could still be the best
+    stopping: {rule: halving, rungs: [5, 15], keep: 0.33, by: val_loss}   # configs that are behind train no further
+                                    # rule: halving | median (without keep); by: objective | val_loss | val_accuracy
     stages:                         # overlays, one after another; each trains the best configs of the one before
       search: {fixed: {data.events: 30000}}
       refit: {best: 1, repeats: 6, folds: 1, selection: {last_k: {k: 10}}}
@@ -34,7 +36,7 @@
 Only `study` and `experiment` are needed. A mistake is one line: "file:line: dotted.path: rule; remedy".
 """
 
-from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Stopping
 from raresearch.spec.reader import parse_value
 from raresearch.spec.study import Origin, StudySpec, load, scales
 
@@ -46,6 +48,7 @@ __all__ = [
     "Retention",
     "SplitSpec",
     "Stage",
+    "Stopping",
     "StudySpec",
     "load",
     "parse_value",
