@@ -21,7 +21,8 @@ from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.planner import ShapeOf, by_names, plan_packs
 from raresearch.racing import Race, Verdict
-from raresearch.searchers.base import Expecting, Searcher
+from raresearch.searchers.base import Expecting, Score, Searcher, Several
+from raresearch.searchers.build import FREE
 from raresearch.spec import StudySpec
 from raresearch.steps import Steps, by_budgets, by_rounds, carried, reached
 from raresearch.stopping import Rungs, Stop
@@ -31,7 +32,6 @@ from raresearch.store.records import CellRecord, parse_config
 from raresearch.store.store import Store
 from raresearch.types import Cell, Config, Outcome, Pack, Value, config_id
 
-FREE = ("grid", "random", "listed")  # searchers whose proposals do not depend on scores
 AHEAD = 20_000  # cells that are planned at once
 BACK_OFF, LONGEST = 0.5, 60.0  # seconds before the second attempt, doubled for each further one, and at most
 
@@ -87,6 +87,7 @@ class Study:
     on_change: Callable[[Counts], None] = lambda counts: None
     retry_failed: bool = False
     total_configs: int | None = None
+    second: FigureOfMerit | None = None
     workers: int = 1
     shape_of: ShapeOf = by_names
     on_trouble: Callable[[str], None] = lambda text: None
@@ -97,7 +98,7 @@ class Study:
     _open: dict[str, _Open] = field(default_factory=dict)
     _crashes: dict[str, int] = field(default_factory=dict)
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
-    _measured: dict[str, float] = field(default_factory=dict)
+    _measured: dict[tuple[str, bool], float] = field(default_factory=dict)  # by cell and whether it is the second objective
     _reused: int = 0
     _skipped: int = 0
     _asked_all: bool = False
@@ -276,13 +277,18 @@ class Study:
         keys = [c.key for c in cells if c.key in self._outcomes and self._outcomes[c.key].state == "done"]
         return config_score(best_so_far(self._whole, keys, by), self.spec.statistic, COLUMNS[by]) if keys else -math.inf
 
-    def _values(self, cells: Sequence[Cell]) -> list[float]:
-        """The objective of each cell on validation, higher is better; NaN where it failed."""
+    def _values(self, cells: Sequence[Cell], second: bool = False) -> list[float]:
+        """The objective (or the second) of each cell on validation, higher is better; NaN where it failed."""
+        fom = self._fom(second)
         done = [c.key for c in cells if (o := self._outcomes.get(c.key)) is not None and o.state == "done"]
-        if new := [key for key in done if key not in self._measured]:
-            self._measured |= cell_values(self._whole, new, self.rule, self.objective)
-        sign = 1.0 if self.objective.goal == "max" else -1.0
-        return [sign * self._measured[c.key] if c.key in done else math.nan for c in cells]
+        if new := [key for key in done if (key, second) not in self._measured]:
+            found = cell_values(self._whole, new, self.rule, fom)
+            self._measured |= {(key, second): value for key, value in found.items()}
+        sign = 1.0 if fom.goal == "max" else -1.0
+        return [sign * self._measured[c.key, second] if c.key in done else math.nan for c in cells]
+
+    def _fom(self, second: bool) -> FigureOfMerit:
+        return self.second if second and self.second is not None else self.objective
 
     def _plan(self, cells: Sequence[Cell]) -> list[Pack]:
         return plan_packs(cells, self.workers, self.shape_of)
@@ -349,12 +355,19 @@ class Study:
     def _tell(self, point: Config, cells: Sequence[Cell]) -> None:
         # A free searcher reads no score, and reading those of ten thousand configs would take longer than their training.
         free = self.spec.searcher.name in FREE
-        self.searcher.tell(point, math.nan if free else self.score(cells))
+        if free:
+            self.searcher.tell(point, math.nan)
+        elif self.second is not None and isinstance(self.searcher, Several):
+            scores: Score = (self.score(cells), self.score(cells, second=True))
+            self.searcher.tell(point, scores)
+        else:
+            self.searcher.tell(point, self.score(cells))
 
-    def score(self, cells: Sequence[Cell]) -> float:
-        """The objective of one config on validation: the study's statistic over its done cells; -inf where all failed."""
-        goal = self.objective.goal
-        values = [v if goal == "max" else -v for v in self._values(cells) if not math.isnan(v)]
+    def score(self, cells: Sequence[Cell], second: bool = False) -> float:
+        """The objective (or the second) of one config on validation: the study's statistic over its done cells; -inf where all
+        failed."""
+        goal = self._fom(second).goal
+        values = [v if goal == "max" else -v for v in self._values(cells, second) if not math.isnan(v)]
         return config_score(values, self.spec.statistic, goal) if values else -math.inf
 
     def saw(self, outcomes: Mapping[str, Outcome]) -> None:

@@ -96,6 +96,11 @@ class Results:
         """Config id → number of cells after which it left the study's race."""
         return {config: int(verdict["rounds"]) for config, verdict in self.store.verdicts().items() if "rounds" in verdict}
 
+    @property
+    def second(self) -> str | None:
+        """Name, in ``others``, of the second objective, where the study has two: it stands first there."""
+        return next(iter(self.others), None) if isinstance(self.about.get("spec", {}).get("objective"), list) else None
+
     @cached_property
     def stopped(self) -> Mapping[str, int]:
         """Config id → epochs after which early stopping ended its trainings."""

@@ -15,6 +15,7 @@
     folds: 1                        # 1: the validation split; k >= 2: cross-validation over train + validation
     split: {train: 0.8, validation: 0.1, test: 0.1}
     objective: {significance: {n_signal: 976, n_background: 976}}   # figure of merit that the searcher is told
+                                    # or two: objective: [roc_auc, {rejection: {acceptance: 0.9}}], which nsga2, grid, random take
     statistic: mean                 # mean | median | min over a config's cells
     figures_of_merit: [roc_auc, {rejection: {acceptance: 0.9}}]     # also reported
     selection: {best_epoch: {by: val_loss}}

@@ -36,6 +36,7 @@ def check_study(spec: StudySpec, experiment: Experiment) -> None:
     _check_counts(spec)
     _check_cell_workers(spec, known)
     _check_stopping(spec, {**known, **spec.fixed})
+    _check_second(spec)
     if experiment.simulated:
         _check_folds(spec, {**known, **spec.fixed})
         _check_batches(spec, {**known, **spec.fixed})
@@ -101,6 +102,15 @@ def _check_stopping(spec: StudySpec, config: Mapping[str, Value]) -> None:
     if spec.execution.checkpoint_seconds is None:
         rule = "who goes on does so from a checkpoint, and execution.checkpoint_seconds is null"
         raise SpecError(place, rule, "give seconds, e.g. execution: {checkpoint_seconds: 300}")
+
+
+def _check_second(spec: StudySpec) -> None:
+    if spec.second is not None:
+        if spec.racing is not None:
+            raise SpecError(spec.place("racing"), "a race is for one objective, and the study has two", "drop one of them")
+        if spec.stopping is not None and spec.stopping.by == "objective":
+            rule = "a rung judges by one number, and the study has two objectives"
+            raise SpecError(spec.place("stopping"), rule, "write by: val_loss or by: val_accuracy")
 
 
 def _check_folds(spec: StudySpec, config: Mapping[str, Value]) -> None:

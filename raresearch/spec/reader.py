@@ -25,7 +25,23 @@ def read(draft: Draft, origin: str) -> dict[str, Any]:
     values = {key: _READERS[key](node) for key, node in entries.items() if key in _READERS}
     values["name"] = values.pop("study")
     values["fixed"], values["space"] = _fixed_and_space(draft)
+    if "objective" in entries:
+        values["objective"], values["second"] = _objectives(entries["objective"])
     return values
+
+
+def _objectives(node: Node) -> tuple[Component, Component | None]:
+    """One figure of merit, or a list of two."""
+    if not isinstance(node.value, tuple):
+        return component(node), None
+    if len(node.value) != 2:
+        raise node.error(
+            f"is one figure of merit or a list of two, not of {len(node.value)}", "name others in figures_of_merit"
+        )
+    first, second = (component(inner) for inner in node.value)
+    if first == second:
+        raise node.error(f"names {first} twice", "give two figures of merit, or one without a list")
+    return first, second
 
 
 def parse_value(text: str, origin: str = "value") -> Value:
@@ -302,7 +318,6 @@ _READERS: Mapping[str, Callable[[Node], Any]] = {
     "repeats": lambda node: integer(node, 1),
     "folds": lambda node: integer(node, 1),
     "split": _split,
-    "objective": component,
     "statistic": lambda node: one_of(node, "mean", "median", "min"),
     "figures_of_merit": _components,
     "selection": component,

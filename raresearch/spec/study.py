@@ -32,6 +32,7 @@ class Origin:
 class StudySpec:
     """One study: what is trained, how often, on which events, and what is asked of it. See `raresearch.spec` for the YAML.
 
+    ``second``: the other figure of merit of a search for two; whatever needs an order (tables, stages) goes by ``objective``.
     ``origin`` says where it was read and does not take part in comparisons: the same text elsewhere is the same study.
     """
 
@@ -45,6 +46,7 @@ class StudySpec:
     folds: int = 1
     split: SplitSpec = field(default_factory=SplitSpec)
     objective: Component = field(default_factory=lambda: Component("roc_auc"))
+    second: Component | None = None
     statistic: Statistic = "mean"
     figures_of_merit: tuple[Component, ...] = ()
     selection: Component = field(default_factory=lambda: Component("best_epoch", {"by": "val_loss"}))
@@ -103,6 +105,8 @@ class StudySpec:
         }
         for key in ("searcher", "repeats", "folds", "split", "objective", "statistic"):
             written[key] = _plain(getattr(self, key))
+        if self.second is not None:
+            written["objective"] = [_plain(self.objective), _plain(self.second)]
         written["figures_of_merit"] = [fom.to_json() for fom in self.figures_of_merit]
         written |= {key: _plain(getattr(self, key)) for key in ("selection", "keep", "execution")}
         if self.racing is not None:
