@@ -105,7 +105,7 @@ class Choice:
         means: dict[str, list[float]] = {}
         for ensemble, value in zip(self.ensembles, self.values(self.objective), strict=True):
             means.setdefault(ensemble.config, []).append(sign * value)
-        left = self.store.verdicts()  # after fewer cells, of which the mean is luckier
+        left = self.store.verdicts()  # after fewer cells, of which the mean is luckier, or after fewer epochs
         return max(means, key=lambda c: (c not in left, float(np.mean(means[c]))))
 
     @property

@@ -170,8 +170,9 @@ class OpenStudy:
         cells = self.cells()
         size, each = configs_planned(self.spec), self.spec.repeats * self.spec.folds
         left = self.store.verdicts()
-        skipped = sum(each - int(verdict["rounds"]) for verdict in left.values())
-        failed, done = self.failed(), self.done()
+        skipped = sum(each - int(verdict["rounds"]) for verdict in left.values() if "rounds" in verdict)
+        paused = len(self.store.paused())
+        failed, done = self.failed(), self.done() - paused
         seconds = float(sum(cells["seconds"].to_pylist()))
         begun, troubles = under_way(self.folder, cells["cell"].to_pylist())
         with only_driver(self.folder / "driver.lock") as free:
@@ -181,6 +182,8 @@ class OpenStudy:
             "scale": self.spec.scale,
             "total": None if size is None else size * each - skipped,
             "racing": {"left": len(left), "cells_saved": skipped} if self.spec.racing else None,
+            "stopping": self._stopping() if self.spec.stopping else None,
+            "paused": paused,
             "done": done,
             "failed": len(failed),
             **{state: list(begun.values()).count(state) for state in ("running", "preempted", "lost")},
@@ -195,10 +198,20 @@ class OpenStudy:
             "ledger": self.ledger(),
         }
 
+    def _stopping(self) -> dict[str, int]:
+        """What early stopping has done: ``epochs_saved`` of cells that were stopped, at most (patience may have ended them)."""
+        stopped, spent, saved = self.store.stopped(), 0, 0
+        for row in self.cells().to_pylist():
+            spent += row["stop_epoch"]
+            if row["config"] in stopped and row["state"] == "done":
+                saved += int(str(parse_config(row["values"])["train.epochs"])) - row["stop_epoch"]
+        return {"stopped": len(stopped), "epochs_trained": spent, "epochs_saved": saved}
+
     def ranked(self) -> list[str]:
         """Ids of the configs whose cells are done, best first by the study's own rule, objective and statistic.
 
-        Configs that left a race early come after those that ran to its end: their means are over fewer cells.
+        Configs that left a race early come after those that ran to its end: their means are over fewer cells. So do those that
+        were stopped early, or have cells that wait at a rung.
         """
         values = cell_values(self.store, self.cells()["cell"].to_pylist(), self.rule, self.objective)
         found: dict[str, list[float]] = {}
@@ -206,7 +219,8 @@ class OpenStudy:
             if row["cell"] in values:
                 found.setdefault(row["config"], []).append(values[row["cell"]])
         goal, statistic = self.objective.goal, self.spec.statistic
-        left = self.store.verdicts()
+        paused = self.store.paused()
+        left = {*self.store.verdicts(), *(r["config"] for r in self.cells().to_pylist() if r["cell"] in paused)}
         return sorted(found, key=lambda c: (c in left, -config_score(found[c], statistic, goal), c))
 
     def best(self, count: int = 1) -> list[Config]:

@@ -18,6 +18,7 @@ from raresearch.ensembles.base import SelectionRule
 from raresearch.errors import PluginError, SpecError
 from raresearch.experiment import Experiment
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.searchers.build import build_searcher
 from raresearch.spec import Component, StudySpec
 from raresearch.types import Config, digest
 
@@ -30,6 +31,7 @@ class Parts:
     rule: SelectionRule
     objective: FigureOfMerit
     others: tuple[FigureOfMerit, ...]
+    second: FigureOfMerit | None = None
 
 
 def build_parts(spec: StudySpec) -> Parts:
@@ -37,7 +39,12 @@ def build_parts(spec: StudySpec) -> Parts:
     experiment = build_experiment(spec)
     spec.check(experiment)
     others = tuple(build_fom(c, spec.base_dir) for c in other_figures(spec, experiment))
-    return Parts(experiment, build_rule(spec.selection, spec.base_dir), build_fom(spec.objective, spec.base_dir), others)
+    second = None if spec.second is None else build_fom(spec.second, spec.base_dir)
+    if second is not None:  # refused now, and not when events are there
+        build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, lambda folder: (), objectives=2)
+    return Parts(
+        experiment, build_rule(spec.selection, spec.base_dir), build_fom(spec.objective, spec.base_dir), others, second
+    )
 
 
 def build_experiment(spec: StudySpec) -> Experiment:
@@ -51,9 +58,10 @@ def build_experiment(spec: StudySpec) -> Experiment:
 
 
 def other_figures(spec: StudySpec, experiment: Experiment) -> tuple[Component, ...]:
-    """The figures of merit that the YAML names besides the objective, or else the experiment's own."""
+    """The figures of merit that the YAML names besides the objective, or else the experiment's own; a second objective first."""
     chosen = spec.figures_of_merit or tuple(Component(name) for name in experiment.figures_of_merit)
-    return tuple(c for c in chosen if c != spec.objective and (c.options or c.name != spec.objective.name))
+    own = [spec.objective] if spec.second is None else [spec.objective, spec.second]
+    return (*own[1:], *(c for c in chosen if all(c != o and (c.options or c.name != o.name) for o in own)))
 
 
 def build_rule(component: Component, base_dir: Path | None) -> SelectionRule:

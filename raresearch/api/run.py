@@ -269,7 +269,8 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
     labels = {config_id(spec.config(p, parts.experiment)): spec.space.label(p) for p in points}
     store = Store.create(folder, identity(spec, parts), about(spec, parts, labels))
     datasets.keep_events(store)
-    searcher = build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, _scored_by(parts, spec))
+    scored, objectives = _scored_by(parts, spec), 1 if parts.second is None else 2
+    searcher = build_searcher(spec.searcher, spec.space, spec.seed, spec.base_dir, scored, objectives)
     if (past := getattr(searcher, "past", None)) and past.observations:
         progress.note(str(past))
     return Study(
@@ -279,6 +280,7 @@ def _study(spec: StudySpec, parts: Parts, folder: Path, datasets: Datasets, prog
         searcher=searcher,
         rule=parts.rule,
         objective=parts.objective,
+        second=parts.second,
         fingerprint=datasets.fingerprint,
         on_change=progress.changed,
         retry_failed=retry_failed,
@@ -323,7 +325,15 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
         cell_workers=spec.execution.cell_workers,
         cpus=spec.execution.cpus,
         retries=spec.execution.retries,
+        budgets=_budgets(spec, parts),
     )
+
+
+def _budgets(spec: StudySpec, parts: Parts) -> tuple[int, ...]:
+    """Epochs at which trainings pause, and the last one; empty where none does."""
+    if spec.stopping is None:
+        return ()
+    return (*spec.stopping.rungs, int(spec.config({}, parts.experiment)["train.epochs"]))  # type: ignore[arg-type]
 
 
 def _finish(study: Study, executor: Executor, note: Callable[[str], None]) -> OpenStudy:

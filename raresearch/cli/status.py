@@ -40,7 +40,11 @@ def status_command(folder: Path, as_json: bool, debug: bool) -> None:
     if facts["racing"]:
         race = facts["racing"]
         out.print(f"racing: {race['left']} configs have left, {race['cells_saved']} cells saved", highlight=False)
-    if under_way := [f"{facts[state]} {state}" for state in ("running", "preempted", "lost") if facts[state]]:
+    if facts["stopping"]:
+        stops = facts["stopping"]
+        words = f"stopping: {stops['stopped']} configs stopped early, {stops['epochs_trained']} epochs trained"
+        out.print(f"{words}, up to {stops['epochs_saved']} saved", highlight=False)
+    if under_way := [f"{facts[state]} {state}" for state in ("running", "paused", "preempted", "lost") if facts[state]]:
         out.print("under way: " + ", ".join(under_way), highlight=False)
     if facts["retries"]:
         out.print(f"retries: {facts['retries']}, last: {facts['troubles'][-1]['reason']}", highlight=False)

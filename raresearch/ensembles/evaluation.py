@@ -30,10 +30,12 @@ from raresearch.store.store import Store
 from raresearch.types import Array, EpochTable, Estimate, Member
 
 __all__ = [
+    "COLUMNS",
     "Ensemble",
     "Labelled",
     "Per",
     "ScoreReader",
+    "best_so_far",
     "cell_values",
     "config_score",
     "epoch_table",
@@ -299,6 +301,21 @@ def estimate(reader: ScoreReader, ensemble: Ensemble, fom: FigureOfMerit) -> Est
     """``fom`` of ``ensemble`` on validation; a FOM that cuts chooses its threshold there."""
     sample = reader.validation(ensemble)
     return on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
+
+
+#: epoch columns that every training records on validation, with their goals
+COLUMNS: Mapping[str, Literal["max", "min"]] = {"val_loss": "min", "val_accuracy": "max"}
+
+
+def best_so_far(store: Store, keys: Sequence[str], column: str) -> list[float]:
+    """The best value of the epoch column ``column`` (of `COLUMNS`) in each done cell of ``keys``; reads those cells alone."""
+    cells = store.cells()
+    rows = store.epochs(cells.filter(pa.compute.is_in(cells["cell"], pa.array(keys, pa.string()))))
+    found: dict[str, float] = {}
+    better = max if COLUMNS[column] == "max" else min
+    for key, value in zip(rows["cell"].to_pylist(), rows[column].to_pylist(), strict=True):
+        found[key] = better(found.get(key, value), value)
+    return [found[key] for key in keys]
 
 
 STATISTICS: Mapping[str, Any] = {"mean": np.mean, "median": np.median, "min": np.min}

@@ -61,11 +61,12 @@ class WorkContext:
     cell_workers: int = 1  # so many train one cell together, each with ``cpus`` and ``gpus``
     cpus: float = 1
     retries: int = 0
+    budgets: tuple[int, ...] = ()  # epochs at which early stopping pauses a training, and the last one
 
     @cached_property
     def opened(self) -> Store:
         """The store, opened once a worker: it reads each landing once, where a new one a pack would read all of them again."""
-        return Store(mirror(self.remote) if self.remote else self.store)
+        return Store(mirror(self.remote) if self.remote else self.store, whole=True)
 
 
 def run_pack(
@@ -180,6 +181,7 @@ def _train(context: WorkContext, cells: Sequence[Cell], landing: _Landing, repor
         width=asked if isinstance(asked, int) else None,
         resuming=_resuming(context, landing.checkpoints, share),
         crew=share.crew,
+        budgets=context.budgets,
     )
     longest, shorter = shorter_budgets(cells)
     train_pack(longest, work, shorter)

@@ -14,6 +14,7 @@ from raresearch.errors import StoreError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.bibliography import bibtex
 from raresearch.report.card import make_card
+from raresearch.report.figures import front
 from raresearch.report.figures.style import encode, style
 from raresearch.report.findings import find
 from raresearch.report.page import Picture, html, markdown
@@ -71,6 +72,8 @@ def build_report(
     table, card = tabulate(results, unsealed), make_card(results)
     pictures, absent = draw(results)
     findings, own = find(results), read_outs(store.root)
+    if pareto := front.sheet(results):
+        own = [pareto, *own]
     make_folder(root)
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
     _remove_stale(root / "figures", {path for files in figures.values() for path in files})

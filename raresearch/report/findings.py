@@ -41,7 +41,7 @@ class Findings:
 
 def find(results: Results) -> Findings:
     """Compare and split. The same results give the same findings."""
-    ranked = results.ranked()
+    ranked = results.finished() or results.ranked()
     if not ranked:
         return Findings()
     notes: list[str] = []
@@ -97,7 +97,7 @@ def _values(results: Results, config: str) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _variance(results: Results, best: str, resamples: int, notes: list[str]) -> VarianceSplit | None:
-    cells = [c for config in results.ranked() for r in results.done(config) for c in r.cells]
+    cells = [c for config in results.finished() for r in results.done(config) for c in r.cells]
     if len({(c.seed, c.fold) for c in cells}) < 2:
         return None
     if len(cells) > MOST_CELLS:

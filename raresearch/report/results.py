@@ -94,7 +94,17 @@ class Results:
     @cached_property
     def left(self) -> Mapping[str, int]:
         """Config id → number of cells after which it left the study's race."""
-        return {config: int(verdict["rounds"]) for config, verdict in self.store.verdicts().items()}
+        return {config: int(verdict["rounds"]) for config, verdict in self.store.verdicts().items() if "rounds" in verdict}
+
+    @property
+    def second(self) -> str | None:
+        """Name, in ``others``, of the second objective, where the study has two: it stands first there."""
+        return next(iter(self.others), None) if isinstance(self.about.get("spec", {}).get("objective"), list) else None
+
+    @cached_property
+    def stopped(self) -> Mapping[str, int]:
+        """Config id → epochs after which early stopping ended its trainings."""
+        return self.store.stopped()
 
     @cached_property
     def repeats(self) -> Mapping[str, tuple[Repeat, ...]]:
@@ -119,7 +129,12 @@ class Results:
         """Configs with done repeats, best mean objective first."""
         sign = -1.0 if self.objective.goal == "max" else 1.0
         means = {c: float(np.mean([r.value(self.objective.name) for r in self.done(c)])) for c in self.labels if self.done(c)}
-        return sorted(means, key=lambda c: (c in self.left, sign * means[c]))  # of fewer cells, so luckier
+        # Of fewer cells, so luckier; or after fewer epochs, so not what they would have become.
+        return sorted(means, key=lambda c: (c in self.left or c in self.stopped, sign * means[c]))
+
+    def finished(self) -> list[str]:
+        """`ranked` without those that were stopped early."""
+        return [c for c in self.ranked() if c not in self.stopped]
 
     @cached_property
     def shortened(self) -> bool:
@@ -187,7 +202,8 @@ def gather(
     objective cannot be computed. Another figure of merit that cannot be is left out, and ``notes`` say so.
     """
     foms = distinct(objective, others)
-    rows = store.cells().to_pylist()
+    paused = store.paused()
+    rows = [row for row in store.cells().to_pylist() if row["cell"] not in paused]
     configs = {row["config"]: parse_config(row["values"]) for row in rows}
     names = label_configs(configs, labels)
     epochs, reader, notes = epoch_table(store), ScoreReader(store), dict[str, None]()
@@ -199,10 +215,16 @@ def gather(
         estimates = _estimates(reader, ensemble, objective, foms, notes) if ensemble else {}
         kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         kept["error"] = kept["error"] or ""
-        own = {"key": row["cell"], "label": names[row["config"]], "budget": row["epochs"]}
+        own = {
+            "key": row["cell"],
+            "label": names[row["config"]],
+            "budget": configs[row["config"]].get("train.epochs", row["epochs"]),
+        }
         cells.append(CellResult(**own, ensemble=ensemble, estimates=estimates, **kept))
     if unturned := _unturned(cells, rule):
         notes[unturned] = None
+    if stopped := store.stopped():
+        notes[_early(stopped, configs)] = None
     return Results(store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes))
 
 
@@ -218,6 +240,16 @@ def _unturned(cells: Sequence[CellResult], rule: SelectionRule) -> str:
     if not last:
         return ""
     return f"In {len(last)} of {len(single)} trainings the chosen epoch is the last one allowed: longer ones may do better."
+
+
+def _early(stopped: Mapping[str, int], configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """A note that says what a stopped config's numbers are."""
+    full = max(int(config["train.epochs"]) for config in configs.values())
+    span = f"{min(stopped.values())} to {max(stopped.values())}" if len({*stopped.values()}) > 1 else f"{min(stopped.values())}"
+    return (
+        f"{len(stopped)} of {len(configs)} configs were stopped early, after {span} of {full} epochs: their numbers are those of "
+        "the epochs they got, stand behind all that finished, and enter no comparison or dependence."
+    )
 
 
 def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[str, FigureOfMerit]:

@@ -61,7 +61,8 @@ class StudyRow:
 
     ``relative``: mean S/√n where the objective is a significance with n expected signal events. ``done``, ``failed`` and
     ``open`` count repeats; a failed repeat is in no mean. ``limits`` counts done cells whose value is only a lower limit;
-    ``left``: cells after which the config left the study's race, over which its means are.
+    ``left``: cells after which the config left the study's race, over which its means are; ``stopped``: epochs after which
+    early stopping ended its trainings, of which its numbers are.
     """
 
     label: str
@@ -75,6 +76,7 @@ class StudyRow:
     relative: float | None = None
     limits: int = 0
     left: int | None = None
+    stopped: int | None = None
     others: Mapping[str, Spread] = field(default_factory=dict)
     paper: PaperRow | None = None
     test: UnsealedRow | None = None
@@ -101,7 +103,7 @@ class StudyTable:
         """The row with the best mean; None where nothing is done."""
         done = [r for r in self.rows if r.done]
         sign = -1.0 if self.goal == "max" else 1.0
-        return min(done, key=lambda r: (r.left is not None, sign * r.objective.mean)) if done else None
+        return min(done, key=lambda r: (r.left is not None or r.stopped is not None, sign * r.objective.mean)) if done else None
 
     @property
     def repeated(self) -> bool:
@@ -188,6 +190,7 @@ def _row(results: Results, config: str, paper: Mapping[str, PaperRow], unsealed:
         relative=_relative(results, objective),
         limits=sum(e.lower_limit for e in estimates),
         left=results.left.get(config),
+        stopped=results.stopped.get(config),
         others={fom: Spread.of(r.value(fom) for r in done) for fom in results.others},
         paper=paper.get(label),
         test=unsealed.row(label) if unsealed else None,

@@ -59,6 +59,11 @@ def _own(table: StudyTable) -> Iterator[Column]:
     if any(r.left is not None for r in rows):
         cells = tuple(NONE if r.left is None else str(r.left) for r in rows)
         yield Column("left after", cells, "cells after which the config left the race: its means are over these alone")
+    if any(r.stopped is not None for r in rows):
+        cells = tuple(NONE if r.stopped is None else str(r.stopped) for r in rows)
+        yield Column(
+            "stopped after", cells, "epochs after which early stopping ended its trainings: its numbers are of these alone"
+        )
     if any(r.open for r in rows):
         yield Column("open", tuple(str(r.open) for r in rows), "repeats that are not in yet")
 
@@ -176,6 +181,8 @@ def _numbers(table: StudyTable, row: StudyRow) -> Iterator[tuple[str, object]]:
     yield from (("done", row.done), ("failed", row.failed), ("open", row.open))
     if any(r.left is not None for r in table.rows):
         yield "left_after", row.left
+    if any(r.stopped is not None for r in table.rows):
+        yield "stopped_after", row.stopped
     for name in table.others:
         yield from _spread(name, row.others[name])
     if any(r.paper for r in table.rows):

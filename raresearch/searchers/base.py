@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from raresearch.types import Config
+
+#: higher is better; a pair where a study has two objectives and the searcher says that it takes them
+Score: TypeAlias = float | tuple[float, ...]
 
 
 @runtime_checkable
@@ -34,6 +37,18 @@ class Searcher(Protocol):
 
     def tell(self, config: Config, score: float) -> None:
         """``config`` has ``score``; higher is better; not finite: it has failed."""
+        ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A searcher that takes ``objectives`` scores of a config at once: the study's, in the order of its YAML. It has failed
+    where one of them is not finite. The constructor receives ``objectives`` where it has such a parameter."""
+
+    objectives: int
+
+    def tell(self, config: Config, score: Score) -> None:
+        """``config`` has ``score``: a number for one objective, else a tuple."""
         ...
 
 

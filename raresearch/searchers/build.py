@@ -12,6 +12,8 @@ from raresearch.searchers.history import Observation
 from raresearch.space import Space
 from raresearch.spec import Component
 
+#: searchers whose proposals do not depend on scores
+FREE = ("grid", "random", "listed")
 #: the folder of another study → its configs and their scores, by the figure of merit of this one
 Scored = Callable[[Path], Sequence[Observation]]
 
@@ -22,18 +24,24 @@ def build_searcher(
     seed: int,
     base_dir: str | Path | None = None,
     scored: Scored | None = None,
+    objectives: int = 1,
 ) -> Searcher:
     """The searcher that ``component`` names. Raises `PluginError` and `SpecError` for names and options, `SpaceError` for a
     space that it cannot search.
 
     An option ``warm_start`` that is text is a path from ``base_dir``: a CSV, or the folder of another study, which
-    ``scored`` reads (scores need a rule and a figure of merit, which searchers know nothing of).
+    ``scored`` reads (scores need a rule and a figure of merit, which searchers know nothing of). `SpecError` also for a searcher
+    that reads scores and does not take as many as there are ``objectives``.
     """
     options = dict(component.options)
     if isinstance(source := options.get("warm_start"), str):
         path = Path(base_dir or ".") / source
         options["warm_start"] = tuple(_of_study(component, path, scored)) if path.is_dir() else str(path)
-    searcher: Searcher = plugins.build("searchers", component.name, options, base_dir, space=space, seed=seed)
+    given = {"space": space, "seed": seed, "objectives": objectives}
+    searcher: Searcher = plugins.build("searchers", component.name, options, base_dir, **given)
+    if component.name not in FREE and objectives > getattr(searcher, "objectives", 1):
+        rule = f"{component.name} hears one score, and the study has {objectives} objectives"
+        raise SpecError("searcher", rule, "take {optuna: {sampler: nsga2, …}}, or name one of them under figures_of_merit")
     return searcher
 
 

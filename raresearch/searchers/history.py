@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from raresearch.searchers.base import Score
 from raresearch.types import Config, config_id
 
 Observation = tuple[Config, float]
@@ -20,7 +21,7 @@ class History:
     """
 
     warm: dict[str, Observation] = field(default_factory=dict)
-    told: dict[str, Observation] = field(default_factory=dict)
+    told: dict[str, tuple[Config, Score]] = field(default_factory=dict)
     pending: dict[str, Config] = field(default_factory=dict)
 
     @classmethod
@@ -32,10 +33,10 @@ class History:
         self.pending[config_id(config)] = dict(config)
         return dict(config)
 
-    def tell(self, config: Config, score: float) -> None:
+    def tell(self, config: Config, score: Score) -> None:
         key = config_id(config)
         self.pending.pop(key, None)
-        self.told[key] = (dict(config), float(score))
+        self.told[key] = (dict(config), tuple(map(float, score)) if isinstance(score, tuple) else float(score))
 
     def knows(self, config: Config) -> bool:
         """Whether ``config`` was told or is pending."""
@@ -48,12 +49,13 @@ class History:
         return {*self.told, *self.pending}
 
     def observations(self) -> list[Observation]:
-        """Every config told, warm ones too, in the order of ids, with finite scores.
+        """Every config told with one score, warm ones too, in the order of ids, with finite scores.
 
         A failed config (its score is not finite) counts as bad as the worst that succeeded: the search learns to avoid its
         neighbourhood without a number from nowhere. Empty where none has succeeded.
         """
-        both = sorted({**self.warm, **self.told}.items())
+        single = {key: (config, score) for key, (config, score) in self.told.items() if not isinstance(score, tuple)}
+        both = sorted({**self.warm, **single}.items())
         finite = [score for _, (_, score) in both if math.isfinite(score)]
         if not finite:
             return []

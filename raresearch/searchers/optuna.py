@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raresearch.errors import SpecError, nearest
+from raresearch.searchers.base import Score
 from raresearch.searchers.history import History, Observation
 from raresearch.searchers.numbers import NumberedSpace
 from raresearch.searchers.optuna_samplers import SAMPLERS, SamplerOptions
@@ -36,7 +37,8 @@ class OptunaSearcher:
     list of results: see `replay`.
 
     A failed config counts as bad as the worst success (in cmaes and nsga2, not at all). ``warm_start``, ``score_column``: see
-    `read_past`. cmaes searches numbers; choices, and axes under a condition, it draws at random.
+    `read_past`. ``objectives``: 2 for a front (nsga2: Deb et al., IEEE Trans. Evol. Comput. 6, 182, 2002). cmaes searches
+    numbers; choices, and axes under a condition, it draws at random.
 
     Raises `SpecError` for options that are out of range.
     """
@@ -51,6 +53,7 @@ class OptunaSearcher:
         population: int | None = None,
         warm_start: str | Path | Sequence[Observation] | None = None,
         score_column: str = "score",
+        objectives: int = 1,
     ) -> None:
         positive("optuna.configs", configs, "configs: 150")
         positive("optuna.initial", initial, "initial: 10")
@@ -62,6 +65,14 @@ class OptunaSearcher:
             if population < 2 or not self._kind.generations:
                 rule = f"{sampler} has no generations of {population}"
                 raise SpecError("optuna.population", rule, "drop it, or take cmaes or nsga2 and a population from 2 up")
+        if objectives > 1 and (not self._kind.fronts or warm_start is not None):
+            able = ", ".join(name for name, kind in SAMPLERS.items() if kind.fronts)
+            rule = f"{sampler} hears one score" if not self._kind.fronts else "another search's scores are of one objective"
+            remedy = f"take sampler: {able}" if not self._kind.fronts else "drop warm_start"
+            raise SpecError(
+                f"optuna.{'warm_start' if self._kind.fronts else 'sampler'}", f"{rule}, and the study has two", remedy
+            )
+        self.objectives = objectives
         self.past: Past = read_past("optuna.warm_start", warm_start, space, score_column)
         self._space, self._configs, self._seed = space, configs, seed
         self._numbered = NumberedSpace.of(space)
@@ -79,7 +90,7 @@ class OptunaSearcher:
             config = unseen(self._space, rng, known)
         return None if config is None else self._history.propose(config)
 
-    def tell(self, config: Config, score: float) -> None:
+    def tell(self, config: Config, score: Score) -> None:
         self._history.tell(config, score)
 
     def expect(self, config: Config) -> None:
@@ -92,7 +103,7 @@ class OptunaSearcher:
         from raresearch.searchers.trials import Trials, silent
 
         with one_thread(), silent():
-            trials = Trials(self._numbered)
+            trials = Trials(self._numbered, self.objectives)
             if self._kind.generations:
                 return replay(trials, self._at_step, self._history, self._kind.tries)
             return self._sampled(trials)

@@ -23,10 +23,12 @@ class SamplerOptions:
 @dataclass(frozen=True)
 class Kind:
     """How to make a sampler from options and a seed, and whether it goes by ``generations``, with state of its own;
-    ``tries``: how many known configs it may propose in a row before any other is drawn (a finite space fills up)."""
+    ``fronts``: whether it takes two objectives; ``tries``: how many known configs it may propose in a row before any other is
+    drawn (a finite space fills up)."""
 
     make: Callable[[SamplerOptions, int], BaseSampler]
     generations: bool = False
+    fronts: bool = False
     tries: int = 20
 
 
@@ -69,6 +71,6 @@ SAMPLERS: Mapping[str, Kind] = {
     "tpe": Kind(_tpe),
     "gp": Kind(_gp, tries=3),
     "cmaes": Kind(_cmaes, generations=True),
-    "nsga2": Kind(_nsga2, generations=True),
+    "nsga2": Kind(_nsga2, generations=True, fronts=True),
     "random": Kind(_random),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import optuna
@@ -24,12 +24,12 @@ def distribution(span: Range) -> BaseDistribution:
 
 
 class Trials:
-    """A study in memory over ``space``, in numbers; higher values are better."""
+    """A study in memory over ``space``, in numbers, with one objective or several; higher values are better."""
 
-    def __init__(self, space: NumberedSpace) -> None:
+    def __init__(self, space: NumberedSpace, objectives: int = 1) -> None:
         self.space = space
         self.distributions = {name: distribution(span) for name, span in space.ranges.items()}
-        self.study = optuna.create_study(direction="maximize")
+        self.study = optuna.create_study(directions=["maximize"] * objectives)
 
     def ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, Config]:
         """A running trial drawn by ``sampler``, axis by axis as conditions let them exist, and its config."""
@@ -62,12 +62,12 @@ class Trials:
             return int(trial.suggest_int(name, int(span.low), int(span.high), log=span.log))
         return float(trial.suggest_float(name, span.low, span.high, log=span.log))
 
-    def tell(self, trial: Trial, score: float | None) -> None:
-        """``trial`` has ``score``, or has failed."""
-        if score is None:
+    def tell(self, trial: Trial, scores: Sequence[float] | None) -> None:
+        """``trial`` has ``scores``, one for each objective, or has failed."""
+        if scores is None:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            self.study.tell(trial, score)
+            self.study.tell(trial, list(scores))
 
     def add(self, config: Config, score: float | None) -> None:
         """A trial that no sampler has drawn: finished with ``score``, or running."""

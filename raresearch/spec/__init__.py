@@ -15,6 +15,7 @@
     folds: 1                        # 1: the validation split; k >= 2: cross-validation over train + validation
     split: {train: 0.8, validation: 0.1, test: 0.1}
     objective: {significance: {n_signal: 976, n_background: 976}}   # figure of merit that the searcher is told
+                                    # or two: objective: [roc_auc, {rejection: {acceptance: 0.9}}], which nsga2, grid, random take
     statistic: mean                 # mean | median | min over a config's cells
     figures_of_merit: [roc_auc, {rejection: {acceptance: 0.9}}]     # also reported
     selection: {best_epoch: {by: val_loss}}
@@ -25,6 +26,8 @@
                                     # cell_workers: 2: so many train one cell together (train.micro_batches: 2 or more)
                                     # checkpoint_seconds: 300: how often half-trained cells are kept; null: never
     racing: {level: 0.05}           # further folds and seeds only for configs that could still be the best
+    stopping: {rule: halving, rungs: [5, 15], keep: 0.33, by: val_loss}   # configs that are behind train no further
+                                    # rule: halving | median (without keep); by: objective | val_loss | val_accuracy
     stages:                         # overlays, one after another; each trains the best configs of the one before
       search: {fixed: {data.events: 30000}}
       refit: {best: 1, repeats: 6, folds: 1, selection: {last_k: {k: 10}}}
@@ -34,7 +37,7 @@
 Only `study` and `experiment` are needed. A mistake is one line: "file:line: dotted.path: rule; remedy".
 """
 
-from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Stopping
 from raresearch.spec.reader import parse_value
 from raresearch.spec.study import Origin, StudySpec, load, scales
 
@@ -46,6 +49,7 @@ __all__ = [
     "Retention",
     "SplitSpec",
     "Stage",
+    "Stopping",
     "StudySpec",
     "load",
     "parse_value",

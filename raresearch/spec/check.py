@@ -35,6 +35,8 @@ def check_study(spec: StudySpec, experiment: Experiment) -> None:
             _check_value(name, value, known[name], spec.place(f"space.{name}"))
     _check_counts(spec)
     _check_cell_workers(spec, known)
+    _check_stopping(spec, {**known, **spec.fixed})
+    _check_second(spec)
     if experiment.simulated:
         _check_folds(spec, {**known, **spec.fixed})
         _check_batches(spec, {**known, **spec.fixed})
@@ -83,6 +85,32 @@ def _check_cell_workers(spec: StudySpec, known: Mapping[str, Value]) -> None:
         rule = f"{workers} workers share the pieces of a batch, and train.micro_batches is {min(fewest)}"
         remedy = f"write fixed: {{train.micro_batches: {workers}}}: batches in {workers} pieces, on any number of workers"
         raise SpecError(spec.place("execution.cell_workers"), rule, remedy)
+
+
+def _check_stopping(spec: StudySpec, config: Mapping[str, Value]) -> None:
+    stopping, epochs, place = spec.stopping, config["train.epochs"], spec.place("stopping")
+    if stopping is None:
+        return
+    if "train.epochs" in spec.space.axes:
+        rule = "rungs need one number of epochs for all configs, and train.epochs is an axis of the space"
+        raise SpecError(place, rule, "fix train.epochs, or drop stopping")
+    if isinstance(epochs, int) and stopping.rungs[-1] >= epochs:
+        rule = f"rung {stopping.rungs[-1]} is not below the {epochs} epochs of train.epochs"
+        raise SpecError(place, rule, "lower it: at the last epoch there is nothing left to save")
+    if spec.racing is not None:
+        raise SpecError(place, "a study races over cells or stops at epochs, not both", "keep one of racing and stopping")
+    if spec.execution.checkpoint_seconds is None:
+        rule = "who goes on does so from a checkpoint, and execution.checkpoint_seconds is null"
+        raise SpecError(place, rule, "give seconds, e.g. execution: {checkpoint_seconds: 300}")
+
+
+def _check_second(spec: StudySpec) -> None:
+    if spec.second is not None:
+        if spec.racing is not None:
+            raise SpecError(spec.place("racing"), "a race is for one objective, and the study has two", "drop one of them")
+        if spec.stopping is not None and spec.stopping.by == "objective":
+            rule = "a rung judges by one number, and the study has two objectives"
+            raise SpecError(spec.place("stopping"), rule, "write by: val_loss or by: val_accuracy")
 
 
 def _check_folds(spec: StudySpec, config: Mapping[str, Value]) -> None:

@@ -18,7 +18,7 @@ from raresearch.types import PREFIXES
 SECTIONS = ("fixed", "space", "split", "keep", "execution")
 COMPONENTS = ("searcher", "objective", "selection")
 VALUES = ("study", "experiment", "seed", "repeats", "folds", "statistic", "figures_of_merit")
-OPTIONAL = ("racing", "stages")  # no part of a study that does not name them
+OPTIONAL = ("racing", "stopping", "stages")  # no part of a study that does not name them
 KEYS = (*VALUES, *SECTIONS, *COMPONENTS, *OPTIONAL)
 #: what a stage may change, and how many configs it takes from the stage before
 STAGE_KEYS = ("best", *(key for key in KEYS if key not in ("study", "experiment", "stages")))
@@ -111,7 +111,7 @@ def _merged(key: str, old: Node, new: Node) -> Node:
     if same_component and isinstance(old.value, dict) and isinstance(new.value, dict):
         (name, before), (_, after) = *old.value.items(), *new.value.items()
         return Node({name: Node({**before.mapping, **after.mapping}, new.origin, after.path)}, new.origin, new.path)
-    if key in SECTIONS or key == "racing":
+    if key in SECTIONS or key in ("racing", "stopping"):
         return Node({**old.mapping, **new.mapping}, old.origin, old.path)
     return new
 

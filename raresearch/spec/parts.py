@@ -118,6 +118,42 @@ class Racing:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Configs that are behind train no further (see `raresearch.stopping`).
+
+    ``rule``: `halving` or `median`; ``rungs``: epochs at which configs are judged, rising, below `train.epochs`; ``keep``:
+    fraction that goes on from each rung (halving; a third by default); ``by``: `objective`, `val_loss` or `val_accuracy`, the
+    columns at their best so far; ``least``: where proposals wait for scores, nobody leaves a rung that fewer configs have
+    reached (a grid's, random and listed ones are judged together, all of them).
+    """
+
+    rule: Literal["halving", "median"] = "halving"
+    rungs: tuple[int, ...] = ()
+    keep: float | None = None
+    by: Literal["objective", "val_loss", "val_accuracy"] = "objective"
+    least: int = 4
+
+    def __post_init__(self) -> None:
+        example = "write e.g. stopping: {rule: halving, rungs: [5, 15], keep: 0.33}"
+        if not self.rungs or min(self.rungs) < 1 or list(self.rungs) != sorted(set(self.rungs)):
+            raise SpecError(
+                "stopping", f"rungs are epochs from 1 up, each above the one before, not {list(self.rungs)}", example
+            )
+        if self.rule == "median" and self.keep is not None:
+            raise SpecError("stopping", "the median rule keeps whoever is at the median or above", "drop keep, or take halving")
+        if self.rule == "halving":
+            object.__setattr__(self, "keep", 1 / 3 if self.keep is None else self.keep)
+            if not 0 < float(self.keep or 0) < 1:
+                raise SpecError("stopping", f"keep {self.keep:g} must lie between 0 and 1", example)
+        if self.least < 2:
+            raise SpecError("stopping", f"least {self.least} must be at least 2: a config is compared with others", example)
+
+    def to_json(self) -> dict[str, Any]:
+        written = {**asdict(self), "rungs": list(self.rungs)}
+        return {name: value for name, value in written.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a study: an overlay. Every stage but the first trains the ``best`` configs of the one before.

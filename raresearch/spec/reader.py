@@ -10,7 +10,7 @@ from raresearch.errors import SpaceError, SpecError, nearest
 from raresearch.space import Axis, Choice, Float, Int, Space
 from raresearch.spec.nodes import Node, read_yaml
 from raresearch.spec.overlay import STAGE_KEYS, Draft, flat
-from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Stopping
 from raresearch.types import PREFIXES, Value, freeze
 
 _AXES = {"choice": ("choice", "when"), "int": ("int", "log", "when"), "float": ("float", "log", "steps", "when")}
@@ -25,7 +25,23 @@ def read(draft: Draft, origin: str) -> dict[str, Any]:
     values = {key: _READERS[key](node) for key, node in entries.items() if key in _READERS}
     values["name"] = values.pop("study")
     values["fixed"], values["space"] = _fixed_and_space(draft)
+    if "objective" in entries:
+        values["objective"], values["second"] = _objectives(entries["objective"])
     return values
+
+
+def _objectives(node: Node) -> tuple[Component, Component | None]:
+    """One figure of merit, or a list of two."""
+    if not isinstance(node.value, tuple):
+        return component(node), None
+    if len(node.value) != 2:
+        raise node.error(
+            f"is one figure of merit or a list of two, not of {len(node.value)}", "name others in figures_of_merit"
+        )
+    first, second = (component(inner) for inner in node.value)
+    if first == second:
+        raise node.error(f"names {first} twice", "give two figures of merit, or one without a list")
+    return first, second
 
 
 def parse_value(text: str, origin: str = "value") -> Value:
@@ -215,6 +231,22 @@ def _racing(node: Node) -> Racing | None:
         raise SpecError(node.place if error.place == "racing" else error.place, error.rule, error.remedy) from error
 
 
+def _stopping(node: Node) -> Stopping | None:
+    if node.value is None:
+        return None
+    entries = _known_keys(node, tuple(_STOPPING))
+    try:
+        return Stopping(**{key: _STOPPING[key](inner) for key, inner in entries.items()})
+    except SpecError as error:
+        raise SpecError(node.place if error.place == "stopping" else error.place, error.rule, error.remedy) from error
+
+
+def _rungs(node: Node) -> tuple[int, ...]:
+    if not isinstance(node.value, tuple):
+        raise node.error(f"must be a list of epochs, not {node.kind}", "write e.g. rungs: [5, 15]")
+    return tuple(integer(inner, 1) for inner in node.value)
+
+
 def _counting(node: Node) -> int:
     return integer(node, 1)
 
@@ -271,6 +303,13 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "cell_workers": lambda node: _power_of_two(node),
     "checkpoint_seconds": lambda node: None if node.value is None else _amount(node, zero=True),
 }
+_STOPPING: Mapping[str, Callable[[Node], Any]] = {
+    "rule": lambda node: one_of(node, "halving", "median"),
+    "rungs": _rungs,
+    "keep": number,
+    "by": lambda node: one_of(node, "objective", "val_loss", "val_accuracy"),
+    "least": lambda node: integer(node, 2),
+}
 _READERS: Mapping[str, Callable[[Node], Any]] = {
     "study": _study,
     "experiment": text,
@@ -279,12 +318,12 @@ _READERS: Mapping[str, Callable[[Node], Any]] = {
     "repeats": lambda node: integer(node, 1),
     "folds": lambda node: integer(node, 1),
     "split": _split,
-    "objective": component,
     "statistic": lambda node: one_of(node, "mean", "median", "min"),
     "figures_of_merit": _components,
     "selection": component,
     "keep": _keep,
     "execution": _execution,
     "racing": _racing,
+    "stopping": _stopping,
     "stages": _stages,
 }

@@ -14,7 +14,7 @@ from raresearch.space import Space
 from raresearch.spec import overlay, reader
 from raresearch.spec.check import as_default, check_study
 from raresearch.spec.nodes import Node, dump, read_yaml, wrap
-from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Statistic
+from raresearch.spec.parts import Component, ExecutionSpec, Racing, Retention, SplitSpec, Stage, Statistic, Stopping
 from raresearch.types import Config, deciding, digest
 
 
@@ -32,6 +32,7 @@ class Origin:
 class StudySpec:
     """One study: what is trained, how often, on which events, and what is asked of it. See `raresearch.spec` for the YAML.
 
+    ``second``: the other figure of merit of a search for two; whatever needs an order (tables, stages) goes by ``objective``.
     ``origin`` says where it was read and does not take part in comparisons: the same text elsewhere is the same study.
     """
 
@@ -45,12 +46,14 @@ class StudySpec:
     folds: int = 1
     split: SplitSpec = field(default_factory=SplitSpec)
     objective: Component = field(default_factory=lambda: Component("roc_auc"))
+    second: Component | None = None
     statistic: Statistic = "mean"
     figures_of_merit: tuple[Component, ...] = ()
     selection: Component = field(default_factory=lambda: Component("best_epoch", {"by": "val_loss"}))
     keep: Retention = field(default_factory=Retention)
     execution: ExecutionSpec = field(default_factory=ExecutionSpec)
     racing: Racing | None = None
+    stopping: Stopping | None = None
     stages: tuple[Stage, ...] = ()
     origin: Origin = field(default_factory=Origin, compare=False)
 
@@ -102,10 +105,14 @@ class StudySpec:
         }
         for key in ("searcher", "repeats", "folds", "split", "objective", "statistic"):
             written[key] = _plain(getattr(self, key))
+        if self.second is not None:
+            written["objective"] = [_plain(self.objective), _plain(self.second)]
         written["figures_of_merit"] = [fom.to_json() for fom in self.figures_of_merit]
         written |= {key: _plain(getattr(self, key)) for key in ("selection", "keep", "execution")}
         if self.racing is not None:
             written["racing"] = self.racing.to_json()
+        if self.stopping is not None:
+            written["stopping"] = self.stopping.to_json()
         if self.stages:
             written["stages"] = {s.name: s.to_json() if n else dict(s.entries) for n, s in enumerate(self.stages)}
         return written
@@ -122,7 +129,7 @@ class StudySpec:
         if not number:
             return spec
         kept = [{n: v for n, v in point.items() if n in spec.space.axes} for point in points]
-        return replace(spec, searcher=Component("listed", {"configs": kept}), racing=None)
+        return replace(spec, searcher=Component("listed", {"configs": kept}), racing=None, stopping=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the store, with the order of axes, the scale and the base folder; `from_json` reads it back."""
@@ -147,7 +154,7 @@ class StudySpec:
     def identity(self) -> str:
         """Digest of all that decides which numbers come out.
 
-        In: experiment, seed, fixed values, space, searcher, racing, folds, split, repeats, objective, statistic and selection
+        In: experiment, seed, fixed values, space, searcher, racing, stopping, folds, split, repeats, objective, statistic and selection
         (these four make the score that a searcher hears). Out: `train.pack`; the study's name; `stages`, of which each is a
         study; `execution`, because random streams do not depend on scheduling or machines; `keep`, because it decides what
         stays on disk and not its value; and `figures_of_merit`, which are computed from the store afterwards. The
@@ -156,7 +163,7 @@ class StudySpec:
         content = self.to_json()
         parts = {key: content[key] for key in _DECIDING}
         parts["fixed"] = deciding(content["fixed"])
-        parts |= {key: content[key] for key in ("racing",) if key in content}
+        parts |= {key: content[key] for key in ("racing", "stopping") if key in content}
         axes = sorted(self.space.to_json()["axes"], key=lambda axis: str(axis["name"]))
         return digest({**parts, "space": axes})
 

@@ -29,10 +29,14 @@ OURS = {"cells", "events", "datasets", "race", "life", "index", "checkpoints", "
 
 
 class Store:
-    """The store in folder ``root``. Instances are cheap, hold no open file and may be used from any process."""
+    """The store in folder ``root``. Instances are cheap, hold no open file and may be used from any process.
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+    Of cells that differ in their budget alone (what early stopping trained on, rung by rung) only the longest is shown;
+    ``whole``: all of them.
+    """
+
+    def __init__(self, root: Path | str, whole: bool = False) -> None:
+        self.root, self.whole = Path(root), whole
         self.elsewhere = elsewhere(self.root)  # does nothing where the folder is the store itself
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._sorted: tuple[Known, pa.Table] | None = None  # `cells` of what `_look` knew
@@ -130,7 +134,7 @@ class Store:
     def put_verdict(self, config: str, verdict: Mapping[str, Any]) -> None:
         """Keep why ``config`` has left the race: a later run does not decide it again."""
         make_folder(self.root / "race")
-        content = canonical({n: v if v != math.inf else None for n, v in verdict.items()})
+        content = canonical({n: None if isinstance(v, float) and math.isinf(v) else v for n, v in verdict.items()})
         path = self.root / "race" / f"{config}.json"
         write_atomic(path, lambda p: _write_text(p, content))
         self.elsewhere.push(path)
@@ -138,8 +142,21 @@ class Store:
     # -- reading
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
-        """Config id → why it has left the race (see `raresearch.racing.Verdict`); empty where there was none."""
+        """Config id → why it has left the race (`raresearch.racing.Verdict`) or stopped (`raresearch.stopping.Stop`); empty
+        where none has."""
         return {p.stem: json.loads(p.read_text()) for p in sorted((self.root / "race").glob("*.json"))}
+
+    def stopped(self) -> dict[str, int]:
+        """Config id → epochs after which it was stopped early."""
+        return {config: int(verdict["epochs"]) for config, verdict in self.verdicts().items() if "epochs" in verdict}
+
+    def paused(self) -> frozenset[str]:
+        """Cells that wait at a rung until it is known whether their config goes on: neither finished nor stopped."""
+        if not self.about().get("spec", {}).get("stopping"):
+            return frozenset()
+        stopped = self.stopped()
+        rows = [r for r in self.cells().to_pylist() if r["state"] == "done" and r["config"] not in stopped]
+        return frozenset(r["cell"] for r in rows if r["epochs"] < json.loads(r["values"])["train.epochs"])
 
     def landings(self) -> list[Path]:
         """Folders that have landed, in the order of their names."""
@@ -188,7 +205,8 @@ class Store:
         order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
         table = pa.concat_tables(known.tables, promote_options="default").sort_by(order)
         _, first = np.unique(_strings(table["cell"]), return_index=True)
-        self._sorted = known, table.take(places(np.sort(first)))
+        table = table.take(places(np.sort(first)))
+        self._sorted = known, table if self.whole else _longest(table)
         return self._sorted[1]
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -293,6 +311,23 @@ def _owners(cells: pa.Table, rows: pa.Table) -> Array:
     names, folders = keys.dictionary.to_pylist(), landings.dictionary.to_pylist()
     each = [owner.get((names[n // base], folders[n % base]), -1) for n in found.tolist()]
     return np.asarray(each, dtype=np.int64)[place]
+
+
+def _longest(cells: pa.Table) -> pa.Table:
+    """``cells``, sorted by (config, fold, seed), without those that are beginnings of longer ones."""
+    if len(cells) < 2:
+        return cells
+    config = unpacked(cells["config"].combine_chunks().dictionary_encode().indices)
+    group = np.stack([config, *(unpacked(cells[n]) for n in ("fold", "seed"))])
+    if (group[:, 1:] != group[:, :-1]).any(axis=0).all():  # the rule, and cheap to see
+        return cells
+    longest: dict[tuple[Any, ...], int] = {}
+    keys = zip(*(cells[n].to_pylist() for n in ("config", "fold", "seed", "identity")), strict=True)
+    epochs = cells["epochs"].to_pylist()
+    for row, key in enumerate(keys):
+        if key not in longest or epochs[row] > epochs[longest[key]]:
+            longest[key] = row
+    return cells.take(places(np.sort(np.asarray(list(longest.values()), dtype=np.int64))))
 
 
 def _unique(column: Iterable[Any]) -> list[str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raresearch.searchers.base import Expecting, Searcher
+from raresearch.searchers.base import Expecting, Score, Searcher
 from raresearch.space import Choice, Float, Int, Space
 from raresearch.types import Config, config_id
 
@@ -49,11 +50,26 @@ def score_of(config: Config) -> float:
     return int(config_id(config), 16) / 16**12
 
 
+def scores_of(config: Config) -> tuple[float, float]:
+    """Two scores that depend on the config alone, and not on each other."""
+    number = int(config_id(config), 16)
+    return number / 16**12, number * 0x9E3779B97F4A7C15 % 2**64 / 2**64
+
+
 class SearcherContract:
     """Inherit it under a name that begins with `Test`."""
 
     #: spaces that the searcher takes; leave out what it does not
     spaces: Sequence[Space] = (FINITE, CONTINUOUS, CATEGORICAL, LOG_INTS)
+
+    #: 2 for a searcher that takes two scores at once (see `raresearch.searchers.base.Several`)
+    objectives: int = 1
+
+    def tell(self, searcher: Any, config: Config, value: float | None = None) -> None:
+        """Tell ``value``, for each objective, or what the config has."""
+        own: Score = score_of(config) if self.objectives == 1 else scores_of(config)
+        same: Score = own if value is None else value if self.objectives == 1 else (value,) * self.objectives
+        searcher.tell(config, same)
 
     def make(self, space: Space, seed: int) -> Searcher:
         """A fresh searcher over ``space``, able to propose at least 12 configs where the space has them."""
@@ -66,7 +82,7 @@ class SearcherContract:
         told = list(done)
         # A resumed study tells in the order of the store, not in that of the search.
         for known in sorted(told, key=config_id):
-            searcher.tell(known, score_of(known))
+            self.tell(searcher, known)
         pending: list[Config] = []
         ended = False
         while len(told) < stop:
@@ -78,7 +94,7 @@ class SearcherContract:
                 break
             # The last asked finishes first, so that the order of telling is not the order of asking.
             finished = pending.pop()
-            searcher.tell(finished, score_of(finished))
+            self.tell(searcher, finished)
             told.append(finished)
         return told
 
@@ -106,7 +122,7 @@ class SearcherContract:
                 told = self.run(space, searcher)
                 assert len(told) <= size
                 assert searcher.ask() is None
-                searcher.tell(told[0], 0.0)
+                self.tell(searcher, told[0], 0.0)
                 assert searcher.ask() is None
 
     def test_a_space_of_one_point_is_proposed_once(self) -> None:
@@ -118,7 +134,7 @@ class SearcherContract:
             searcher = self.make(space, 5)
             failed = searcher.ask()
             assert failed is not None
-            searcher.tell(failed, math.nan)
+            self.tell(searcher, failed, math.nan)
             assert config_id(failed) not in {config_id(c) for c in self.run(space, searcher)}
 
     def test_all_told_before_the_first_ask_leaves_nothing(self) -> None:
@@ -171,7 +187,7 @@ class SearcherContract:
             first, same = searcher.ask(), twin.ask()
             assert isinstance(first, dict)
             assert same is not None
-            searcher.tell(first, 1.0)
-            twin.tell(same, 1.0)
+            self.tell(searcher, first, 1.0)
+            self.tell(twin, same, 1.0)
             first.clear()
             assert self.run(space, searcher, stop=12) == self.run(space, twin, stop=12)

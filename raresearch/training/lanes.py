@@ -93,6 +93,10 @@ class Lane:
     @property
     def finished(self) -> bool:
         """True where the budget is spent or the patience is at its end."""
+        return self.epoch >= self.cell.epochs or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        """True where the validation loss has not been at a new lowest for as many epochs as the config waits."""
         patience = int(self.cell.config["train.patience"])  # type: ignore[arg-type]
-        waited = self.history.waited(self.epoch)
-        return self.epoch >= self.cell.epochs or (patience > 0 and waited >= patience)
+        return 0 < patience <= self.history.waited(self.epoch)

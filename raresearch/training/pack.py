@@ -55,6 +55,7 @@ class Work:
     explain: Callable[[Cell, str], None] = lambda cell, why: None  # why a cell trains alone
     crew: Crew = field(default_factory=Solo)  # workers that train the same cells together with this one
     resuming: Resuming = field(default_factory=Resuming)  # keeps no checkpoints where nobody gives a shelf
+    budgets: Sequence[int] = ()  # epochs at which cells may pause until it is known whether they go on, and the last one
 
 
 def train_pack(cells: Sequence[Cell], work: Work, shorter: Mapping[str, Sequence[Cell]] | None = None) -> None:
@@ -198,6 +199,7 @@ class _Pack:
             except CellFailure as error:
                 self._fail([lane.cell, *self._open_shorter(lane)], str(error))
                 continue
+            self._pause(lane, lambda number=number: _Place(stack, number))  # type: ignore[misc]
             self.work.report(lane.cell, lane.epoch)
             if not lane.finished:
                 staying.append(number)
@@ -233,6 +235,7 @@ class _Pack:
             self._begin(lane, model, training, type(training).__name__)
             while not lane.finished:
                 training.advance(work.keep)
+                self._pause(lane, lambda: training)
                 work.report(cell, lane.epoch)
                 self._land([lane])
                 work.resuming.offer(lambda: [] if lane.finished else [self._moment(lane, training)])
@@ -259,6 +262,18 @@ class _Pack:
             budgets = [c.epochs for c in self.shorter.get(lane.cell.key, ()) if c.key not in self.settled]
             self.work.resuming.resume(lane, member, mine, min(budgets, default=math.inf))
 
+    def _pause(self, lane: Lane, member: Callable[[], Member]) -> None:
+        """Where the budget is spent and a longer one may follow, leave a checkpoint for that: it goes on from here."""
+        longer = self._longer(lane.cell)
+        if longer and lane.finished and not lane.out_of_patience and not self.work.resuming.off:
+            moment = self._moment(lane, member())
+            mine = {**moment.identity, "cell": longer[0].key}
+            self.work.resuming.write([replace(moment, cell=longer[0], identity=mine)])
+
+    def _longer(self, cell: Cell) -> list[Cell]:
+        """The cells whose beginning ``cell`` is."""
+        return [replace(cell, epochs=epochs) for epochs in self.work.budgets if epochs > cell.epochs]
+
     def _moment(self, lane: Lane, member: Member) -> Moment:
         return Moment.of(lane, self.identities[lane.cell.key], *member.state())
 
@@ -278,7 +293,10 @@ class _Pack:
             # Nothing was spent on a cell that is read off another's training.
             records += [lane.history.record(c, lane.events.data, lane.events.scaling, 0.0) for c in done]
             if lane.finished:
-                records.append(lane.history.record(lane.cell, lane.events.data, lane.events.scaling, lane.seconds))
+                # A larger budget would change nothing where the patience is at its end: those cells are done, too.
+                ended = self._longer(lane.cell) if lane.out_of_patience else []
+                for cell in [lane.cell, *ended]:
+                    records.append(lane.history.record(cell, lane.events.data, lane.events.scaling, lane.seconds))
         self._settle(records)
 
     def _fail(self, cells: Sequence[Cell], reason: str) -> None:

@@ -126,7 +126,7 @@ class Resuming:
             self._say(f"no checkpoint of half-trained cells: {error}")
             self._moments = ()
         if now - self._written >= self.every:
-            self._write(self._moments)
+            self.write(self._moments)
             self._written, self._moments = time.monotonic(), ()
 
     @contextmanager
@@ -136,7 +136,7 @@ class Resuming:
         try:
             yield
         except BaseException:
-            self._write([m for m in self._moments if not settled(m.cell.key)])
+            self.write([m for m in self._moments if not settled(m.cell.key)])
             raise
         finally:
             self._moments = ()
@@ -144,7 +144,8 @@ class Resuming:
                 self.note(f"half-trained cells that went on after epoch {_span(self._resumed)}: {len(self._resumed)}")
                 self._resumed = []
 
-    def _write(self, moments: Iterable[Moment]) -> None:
+    def write(self, moments: Iterable[Moment]) -> None:
+        """Keep ``moments`` as checkpoints of their cells."""
         for moment in moments:
             try:
                 why = self.shelf.save(moment.cell.key, moment.checkpoint())

@@ -120,6 +120,13 @@ class TestOptunaNSGA2(SearcherContract):
         return OptunaSearcher(space, configs=20, seed=seed, sampler="nsga2", population=4)
 
 
+class TestOptunaNSGA2OfTwoObjectives(SearcherContract):
+    objectives = 2
+
+    def make(self, space: Space, seed: int) -> Searcher:
+        return OptunaSearcher(space, configs=20, seed=seed, sampler="nsga2", population=4, objectives=2)
+
+
 class TestOptunaRandom(SearcherContract):
     def make(self, space: Space, seed: int) -> Searcher:
         return OptunaSearcher(space, configs=20, seed=seed, sampler="random")

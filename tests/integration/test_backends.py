@@ -38,6 +38,19 @@ def landed(study):
 
 
 @pytest.mark.slow
+def test_early_stopping_is_the_same_with_one_worker_and_with_two(tmp_path, cluster):
+    path = tmp_path / "study.yaml"
+    axis = "space:\n  train.learning_rate: {float: [1.0e-4, 3.0e-2], log: true, steps: 6}\n"
+    text = STUDY.replace("space:\n  model.hidden: {choice: {A: [8], B: [16, 8]}}\n", axis)
+    path.write_text(text + "stopping: {rungs: [1, 3], keep: 0.5}\n")
+    local = rs.run(path, out=tmp_path / "local", sets=["execution.backend=local"])
+    two = rs.run(path, out=tmp_path / "two", sets=["execution.backend=ray_tune", "execution.workers=2"])
+    assert sorted(local.store.stopped().values()) == [1, 1, 1, 3]
+    assert two.store.verdicts() == local.store.verdicts()
+    assert landed(two) == landed(local)
+
+
+@pytest.mark.slow
 def test_backends_and_workers_do_not_change_a_bit(tmp_path, cluster):
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)

@@ -19,7 +19,7 @@ LAYERS = [
     ["training"],
     ["ensembles"],
     ["statistics"],
-    ["planner", "racing"],
+    ["planner", "racing", "steps", "stopping"],
     ["execution", "study"],
     ["report", "deploy", "jobs"],
     ["doctor"],

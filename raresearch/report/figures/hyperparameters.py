@@ -60,7 +60,7 @@ def importance(results: Results) -> Drawing | None:
 
 def influences(results: Results) -> list[Influence]:
     """Of every axis of a search, the largest first."""
-    ranked = results.ranked()
+    ranked = results.finished()
     if is_grid(results) or len(ranked) < FEWEST:
         return []
     means = objective_means(results, ranked)
@@ -78,7 +78,7 @@ def dependence(results: Results) -> Drawing | None:
     found = [i.axis for i in influences(results)]
     if not found:
         return None
-    ranked = results.ranked()
+    ranked = results.finished()
     means = objective_means(results, ranked)
     columns = min(len(found), 3)
     lines = math.ceil(len(found) / columns)

@@ -37,7 +37,9 @@ def convergence(results: Results) -> Drawing | None:
     spreads = [Spread.of(k.estimates[name].value for r in results.done(c) for k in r.cells) for c in order]
     mean = np.asarray([np.mean([r.value(name) for r in results.done(c)]) for c in order])
     std = np.asarray([np.nan if s.std is None else s.std for s in spreads])
-    best = np.maximum.accumulate(mean) if results.objective.goal == "max" else np.minimum.accumulate(mean)
+    up = results.objective.goal == "max"
+    counted = np.where([c in results.stopped for c in order], -np.inf if up else np.inf, mean)
+    best = np.maximum.accumulate(counted) if up else np.minimum.accumulate(counted)
     number = np.arange(1, len(order) + 1)
     figure = canvas(9.5, 5.2, results.stamp)
     axes = figure.add_subplot()
