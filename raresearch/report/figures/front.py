@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,11 +82,10 @@ def draw(results: Results) -> Drawing | None:
         [p.first.value for p in others], [p.second.value for p in others], "o", color=FAINT, ms=5, alpha=0.6, label="config"
     )
     x, y = [p.first.value for p in front], [p.second.value for p in front]
-    wide, high = _bars([p.first for p in front]), _bars([p.second for p in front])
-    axes.errorbar(
-        x, y, xerr=wide, yerr=high, fmt="o", color=SIGNAL, ms=7, elinewidth=1.3, capsize=2.5, label="on the front, ± one sigma"
-    )
-    axes.step(x, y, where="pre", color=BACKGROUND, lw=1.8, label="Pareto front")
+    across, up = _bars([p.first for p in front]), _bars([p.second for p in front])
+    style: dict[str, Any] = {"fmt": "o", "ms": 7, "elinewidth": 1.3, "capsize": 2.5, "label": "on the front, ± one sigma"}
+    axes.errorbar(x, y, up, across, color=SIGNAL, **style)
+    axes.step(x, y, where="post", color=BACKGROUND, lw=1.8, label="Pareto front")
     for point in front[:NAMED]:
         place = (point.first.value, point.second.value)
         axes.annotate(results.short[point.config], place, (5, 5), textcoords="offset points", fontsize=10, color=INK)
