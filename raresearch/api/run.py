@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,7 @@ from raresearch.training.policy import Keep, KeepRule, best_so_far
 from raresearch.types import Cell, Config, config_id
 
 WATCH_SECONDS = 2.0
+WATCH_SHARE = 50  # of the time that a look takes, to the next one
 
 
 @dataclass
@@ -358,10 +360,13 @@ def _watched(study: Study) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        store = Store(study.store.root)
-        while not ended.wait(WATCH_SECONDS):
+        store, pause = Store(study.store.root), WATCH_SECONDS
+        while not ended.wait(pause):
+            began = time.monotonic()
             with suppress(StoreError):  # a damaged landing is the driver's to report
                 study.saw(store.outcomes())
+            # A look reads what all cells say: with thousands of them more seldom, so that the driver has its time for packs.
+            pause = max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - began))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
