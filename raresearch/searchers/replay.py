@@ -38,7 +38,7 @@ class _Replay:
 
     def run(self, tries: int) -> Config | None:
         for config, score in self.history.warm.values():
-            self.trials.tell(self.trials.force(next(self.samplers), config), (score,))
+            self.trials.tell(self.trials.force(next(self.samplers), config), score)
         repeats = 0
         while self.rest or repeats < tries:
             trial, config = self.trials.ask(next(self.samplers))
@@ -61,4 +61,4 @@ class _Replay:
         score = self.history.told[key][1] if key in self.history.told else math.nan
         if failed or key in self.history.told:
             scores = score if isinstance(score, tuple) else (score,)
-            self.trials.tell(trial, scores if all(map(math.isfinite, scores)) else None)
+            self.trials.tell(trial, score if all(map(math.isfinite, scores)) else None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
+from raresearch.searchers.base import Score
 from raresearch.searchers.numbers import NumberedSpace, Range
 from raresearch.types import Config
 
@@ -62,12 +63,12 @@ class Trials:
             return int(trial.suggest_int(name, int(span.low), int(span.high), log=span.log))
         return float(trial.suggest_float(name, span.low, span.high, log=span.log))
 
-    def tell(self, trial: Trial, scores: Sequence[float] | None) -> None:
-        """``trial`` has ``scores``, one for each objective, or has failed."""
-        if scores is None:
+    def tell(self, trial: Trial, score: Score | None) -> None:
+        """``trial`` has ``score``, or has failed."""
+        if score is None:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            self.study.tell(trial, list(scores))
+            self.study.tell(trial, score)
 
     def add(self, config: Config, score: float | None) -> None:
         """A trial that no sampler has drawn: finished with ``score``, or running."""

@@ -38,6 +38,25 @@ class Pointing(Toy):
         return layer
 """
 
+# A stranger's searcher that takes two scores, and writes down what it is told.
+LISTENER = """
+import json
+
+
+class Listening:
+    objectives = 2
+
+    def __init__(self, space, log):
+        self.points, self.log = [{"model.angle": 0.1 * n} for n in range(4)], log
+
+    def ask(self):
+        return self.points.pop() if self.points else None
+
+    def tell(self, config, score):
+        with open(self.log, "a") as file:
+            file.write(json.dumps([config["model.angle"], *score]) + chr(10))
+"""
+
 STUDY = """
 study: pointing
 experiment: ./pointing.py
@@ -84,6 +103,17 @@ def test_an_interrupted_search_for_two_objectives_has_the_configs_of_an_undistur
     resumed = rs.run(path, out=tmp_path / "two/run")
     assert configs(resumed) == configs(undisturbed)
     assert len(set(configs(resumed))) == 20
+
+
+def test_the_searcher_is_told_both_scores_in_the_order_of_the_study(tmp_path: Path) -> None:
+    path = write(tmp_path / "study", f"{{./pointing.py:Listening: {{log: {tmp_path / 'log'}}}}}")
+    (tmp_path / "study/pointing.py").write_text(EXPERIMENT + LISTENER)
+    study = rs.run(path, out=tmp_path / "run", sets=["experiment=./pointing.py:Pointing", "repeats=2"])
+    told = {row[0]: row[1:] for row in map(json.loads, (tmp_path / "log").read_text().splitlines())}
+    angles = {row["config"]: json.loads(row["values"])["model.angle"] for row in study.cells().to_pylist()}
+    rows = {angles[row.config]: [row.objective.mean, row.others["rejection"].mean] for row in study.table().rows}
+    assert told == {angle: pytest.approx(pair) for angle, pair in rows.items()}
+    assert len(told) == 4
 
 
 def test_the_report_has_the_front_as_a_figure_and_a_table_with_intervals(

@@ -42,6 +42,25 @@ def search(searcher: OptunaSearcher, fails: Any = lambda config: False) -> list[
     return told
 
 
+def test_a_search_for_two_objectives_moves_towards_the_known_front() -> None:
+    """Nearness to two points at once: what no other point beats lies between them, at 0.3 <= x <= 0.7 and the middle rate."""
+
+    def distances(config: Config) -> tuple[float, float]:
+        x, height = float(str(config["train.x"])), (math.log10(float(str(config["train.rate"]))) + 3) / 4
+        return -((x - 0.3) ** 2) - height**2, -((x - 0.7) ** 2) - height**2
+
+    def from_front(config: Config) -> float:
+        x, height = float(str(config["train.x"])), (math.log10(float(str(config["train.rate"]))) + 3) / 4
+        return math.hypot(max(0.3 - x, 0.0, x - 0.7), height)
+
+    searcher = OptunaSearcher(PLANE, 60, seed=2, sampler="nsga2", population=10, objectives=2)
+    told = []
+    while (config := searcher.ask()) is not None:
+        searcher.tell(config, distances(config))
+        told.append(from_front(config))
+    assert sorted(told[30:])[15] < sorted(told[:30])[15]  # as below, for one objective
+
+
 @pytest.mark.parametrize(("sampler", "options"), [("tpe", {}), ("cmaes", {"population": 6}), ("nsga2", {"population": 8})])
 def test_the_later_half_of_a_search_is_better_than_the_first(sampler: str, options: dict[str, Any]) -> None:
     scores = [peak(c) for c in search(OptunaSearcher(PLANE, 60, seed=2, sampler=sampler, **options))]

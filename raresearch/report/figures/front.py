@@ -63,9 +63,9 @@ def sheet(results: Results) -> tuple[str, Sheet] | None:
         for p in front
     )
     note = (
-        f"{len(front)} configs of {len(points(results))} that no other beats in both objectives at once, on validation: means over "
-        "their trainings, with intervals of one sigma. Which of neighbours within their intervals is on the front is chance, and the "
-        "front of many noisy values is optimistic."
+        f"On the front, {len(front)} of {len(points(results))} finished configs: no other beats them in both objectives at once, "
+        "on validation. Means over their trainings, with intervals of one sigma. Which of neighbours within their intervals is "
+        "on the front is chance, and the front of many noisy values is optimistic."
     )
     return "Pareto front", Sheet(header, rows, ("",) * len(header), note)
 
@@ -94,8 +94,8 @@ def draw(results: Results) -> Drawing | None:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3)
     goals = [f"{pretty(n)} ({'more' if g == 'max' else 'less'} is better)" for n, g in _goals(results)]
     caption = (
-        f"{goals[0]} against {goals[1]} of every finished config, means over trainings. The line joins the {len(front)} configs that no "
-        "other beats in both; neighbours within their errors may stand on either side of it by chance."
+        f"{goals[0]} against {goals[1]} of every finished config, means over trainings. On the line, {len(front)} of "
+        f"{len(found)}: no other beats them in both; neighbours within their errors may stand on either side of it by chance."
     )
     rows = [
         {"config": results.labels[p.config], "front": p.front}
