@@ -36,7 +36,7 @@ from raresearch.types import Outcome, Pack
 
 #: Tune looks at all trials of a run whenever one ends, and keeps them: in a run of 10,000 the driver's share of a trial grew from
 #: 10 ms to 34 and its memory by 76 KiB a trial (measured). A new run takes a few seconds, for its workers start anew.
-TRIALS = 2000
+TRIALS = 1000
 
 
 @dataclass
