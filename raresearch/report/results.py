@@ -202,7 +202,7 @@ def gather(
     objective cannot be computed. Another figure of merit that cannot be is left out, and ``notes`` say so.
     """
     foms = distinct(objective, others)
-    paused = store.paused()
+    paused, stopped = store.paused(), store.stopped()
     rows = [row for row in store.cells().to_pylist() if row["cell"] not in paused]
     configs = {row["config"]: parse_config(row["values"]) for row in rows}
     names = label_configs(configs, labels)
@@ -215,15 +215,13 @@ def gather(
         estimates = _estimates(reader, ensemble, objective, foms, notes) if ensemble else {}
         kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         kept["error"] = kept["error"] or ""
-        own = {
-            "key": row["cell"],
-            "label": names[row["config"]],
-            "budget": configs[row["config"]].get("train.epochs", row["epochs"]),
-        }
+        # A stopped one was not at the end of what its config allows.
+        budget = configs[row["config"]]["train.epochs"] if row["config"] in stopped else row["epochs"]
+        own = {"key": row["cell"], "label": names[row["config"]], "budget": budget}
         cells.append(CellResult(**own, ensemble=ensemble, estimates=estimates, **kept))
     if unturned := _unturned(cells, rule):
         notes[unturned] = None
-    if stopped := store.stopped():
+    if stopped:
         notes[_early(stopped, configs)] = None
     return Results(store, store.about(), objective, foms, rule, names, configs, tuple(cells), epochs, reader, tuple(notes))
 
