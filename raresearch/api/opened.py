@@ -24,6 +24,7 @@ from raresearch.ensembles.table import epoch_table
 from raresearch.errors import SelectionError, nearest
 from raresearch.metrics.averaging import averaged
 from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.kept import ReportPaths, forget, keep, kept, report_inputs
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
 from raresearch.statistics.comparison import Comparison
@@ -39,7 +40,6 @@ from raresearch.types import Config, EpochTable, Estimate
 
 if TYPE_CHECKING:
     from raresearch.experiment import Findings
-    from raresearch.report.build import ReportPaths
 
 UNSEALED = "unsealed.json"
 
@@ -322,18 +322,26 @@ class OpenStudy:
             ensembles=None if choice is None else choice.ensembles,
         )
 
-    def report(self) -> ReportPaths:
-        """Write ``report/`` into the study's folder."""
-        from raresearch.report.build import build_report  # here: it imports matplotlib
+    def report(self, anew: bool = False) -> ReportPaths:
+        """Write ``report/`` into the study's folder; one that stands is left as it is where nothing of what it is made of, and none
+        of its files, has changed since. ``anew``: whatever was kept is forgotten, evaluations of cells too."""
+        if anew:
+            forget(self.folder)
+        parts: dict[str, Any] = {
+            "objective": self.objective,
+            "others": self.others,
+            "rule": self.rule,
+            "labels": self.labels,
+            "unsealed": self._unsealed(),
+        }
+        inputs = report_inputs(self.store, **parts)
+        made = kept(self.folder, inputs)
+        if made is None:
+            from raresearch.report.build import build_report  # here: it imports matplotlib
 
-        return build_report(
-            self.store,
-            objective=self.objective,
-            others=self.others,
-            rule=self.rule,
-            labels=self.labels,
-            unsealed=self._unsealed(),
-        )
+            made = build_report(self.store, **parts)
+            keep(self.folder, inputs, made)
+        return made
 
     def findings(self) -> Findings:
         """What an experiment's read-outs are given: configs, events and validation scores of the study's own choice."""

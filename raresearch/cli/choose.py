@@ -104,9 +104,12 @@ def unseal_command(folder: Path, reason: str, as_json: bool, debug: bool, **choi
 
 @click.command("report")
 @click.argument("folder", type=PLACE)
+@click.option("--anew", is_flag=True, help="Make it again, evaluations included, though nothing seems to have changed.")
 @click.option("--debug", is_flag=True, hidden=True)
-def report_command(folder: Path, debug: bool) -> None:
+def report_command(folder: Path, anew: bool, debug: bool) -> None:
     """Write FOLDER/report: index.html, report.md, figures, CSV, TensorBoard files. Needs neither Ray nor torch.
+
+    A report of the same cells, rule, figures of merit, seal and code stands already and is left as it is.
 
     \b
     raresearch report runs/DIR
@@ -115,4 +118,4 @@ def report_command(folder: Path, debug: bool) -> None:
     opened = open_study(folder)
     if not opened.done():
         raise SelectionError(str(folder), "no cell is done yet", "run the study first")
-    print_report(opened)
+    print_report(opened, anew=anew)

@@ -50,10 +50,10 @@ def print_failures(opened: OpenStudy, quiet: bool = False) -> int:
     return len(failed)
 
 
-def print_report(opened: OpenStudy, quiet: bool = False) -> None:
+def print_report(opened: OpenStudy, quiet: bool = False, anew: bool = False) -> None:
     """Write the report and say where it is."""
     if not opened.done():
         return
-    paths = opened.report()
+    paths = opened.report(anew)
     if not quiet:
         console().print(f"report: {paths.html}", highlight=False, soft_wrap=True)

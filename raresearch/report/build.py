@@ -6,7 +6,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from raresearch.ensembles.base import SelectionRule
@@ -17,6 +16,7 @@ from raresearch.report.card import make_card
 from raresearch.report.figures import front
 from raresearch.report.figures.style import encode, style
 from raresearch.report.findings import find
+from raresearch.report.kept import ReportPaths, report_paths
 from raresearch.report.page import Picture, html, markdown
 from raresearch.report.readouts import read_outs
 from raresearch.report.results import CellResult, Results, gather
@@ -37,19 +37,6 @@ FILES: Mapping[str, str] = {
     "figures/": "every figure as PNG and SVG, and its numbers as CSV",
     "tensorboard/": "`tensorboard --logdir tensorboard`",
 }
-
-
-@dataclass(frozen=True)
-class ReportPaths:
-    """Where everything is. ``figures``: name → (PNG, SVG, CSV)."""
-
-    root: Path
-    html: Path
-    markdown: Path
-    table: Path
-    cells: Path
-    figures: Mapping[str, tuple[Path, Path, Path]]
-    tensorboard: Path
 
 
 def build_report(
@@ -84,9 +71,7 @@ def build_report(
     _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
     _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES, own))
     _put(root / "index.html", html(table, card, findings, pictures, absent, own))
-    return ReportPaths(
-        root, root / "index.html", root / "report.md", root / "table.csv", root / "cells.csv", figures, root / "tensorboard"
-    )
+    return report_paths(root, list(figures))
 
 
 def draw(results: Results) -> tuple[list[Picture], list[tuple[str, str]]]:

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from raresearch.metrics.intervals import quantile_z
 from raresearch.report.axes import StudyAxis
@@ -40,6 +39,8 @@ class Influence:
 def influence(axis: StudyAxis, places: Array, objective: Array) -> Influence | None:
     """``places`` and ``objective`` (C,); configs without the axis (NaN) are left out. None for fewer than six configs or one
     group."""
+    from scipy import stats  # here: a second, which most studies have no axis for
+
     known = np.isfinite(places) & np.isfinite(objective)
     x, ranks = places[known], stats.rankdata(objective[known])
     if len(x) < FEWEST or len(np.unique(x)) < 2 or np.ptp(ranks) == 0:
@@ -67,6 +68,8 @@ def share(group: Array, ranks: Array) -> float:
 
 def spearman(x: Array, y: Array) -> tuple[float, float, float]:
     """Rank correlation with its one-sigma interval."""
+    from scipy import stats
+
     value = float(stats.spearmanr(x, y).statistic)
     inside = min(max(value, -0.999999), 0.999999)
     error = math.sqrt((1 + inside**2 / 2) / (len(x) - 3)) * quantile_z(ONE_SIGMA)
@@ -79,4 +82,6 @@ def _groups(axis: StudyAxis, x: Array) -> Array:
     groups = max(2, min(GROUPS, len(x) // 3))
     if not axis.numeric or len(levels) <= groups:
         return np.asarray(number)
+    from scipy import stats
+
     return np.asarray((stats.rankdata(x, method="ordinal") - 1) * groups // len(x), dtype=np.int64)

@@ -13,6 +13,8 @@ from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
 from raresearch.errors import DataError, SelectionError
 from raresearch.metrics.base import FigureOfMerit, on
+from raresearch.report.estimates import Evaluated, KeptEstimates
+from raresearch.report.inputs import figures_asked
 from raresearch.report.labels import LONGEST, described, label_configs
 from raresearch.store.records import parse_config
 from raresearch.store.store import Store
@@ -209,16 +211,21 @@ def gather(
     epochs, reader, notes = epoch_table(store), ScoreReader(store), dict[str, None]()
     made = ensembles if ensembles is not None else select(epochs, rule) if len(epochs) else ()
     chosen = {e.members[0].cell: e for e in made}
+    # Ensembles of another rule are asked for once; keeping theirs would drive out the study's own.
+    kept = KeptEstimates(store, figures_asked(objective, others)) if ensembles is None else None
     cells = []
     for row in rows:
         ensemble = chosen.get(row["cell"])
-        estimates = _estimates(reader, ensemble, objective, foms, notes) if ensemble else {}
-        kept = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
-        kept["error"] = kept["error"] or ""
+        found = _evaluated(reader, row["landing"], ensemble, objective, foms, kept) if ensemble else Evaluated({})
+        notes |= dict.fromkeys(found.notes)
+        same = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
+        same["error"] = same["error"] or ""
         # A stopped one was not at the end of what its config allows.
         budget = configs[row["config"]]["train.epochs"] if row["config"] in stopped else row["epochs"]
         own = {"key": row["cell"], "label": names[row["config"]], "budget": budget}
-        cells.append(CellResult(**own, ensemble=ensemble, estimates=estimates, **kept))
+        cells.append(CellResult(**own, ensemble=ensemble, estimates=found.estimates, **same))
+    if kept is not None:
+        kept.write()
     if unturned := _unturned(cells, rule):
         notes[unturned] = None
     if stopped:
@@ -260,18 +267,32 @@ def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[
     return found
 
 
-def _estimates(
+def _evaluated(
     reader: ScoreReader,
+    landing: str,
     ensemble: Ensemble,
     objective: FigureOfMerit,
     others: Mapping[str, FigureOfMerit],
-    notes: dict[str, None],
-) -> dict[str, Estimate]:
-    sample = reader.validation(ensemble)
+    kept: KeptEstimates | None,
+) -> Evaluated:
+    if kept is None or ensemble.calibration is not None:
+        return _estimates(reader, ensemble, objective, others)
+    key = kept.key(landing, ensemble)
+    found = kept.get(key)
+    if found is None:
+        found = _estimates(reader, ensemble, objective, others)
+        kept.put(key, found)
+    return found
+
+
+def _estimates(
+    reader: ScoreReader, ensemble: Ensemble, objective: FigureOfMerit, others: Mapping[str, FigureOfMerit]
+) -> Evaluated:
+    sample, notes = reader.validation(ensemble), []
     found = {objective.name: on(objective, sample.columns)(sample.scores, sample.label, sample.weight)}
     for name, fom in others.items():
         try:
             found[name] = on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
         except DataError as error:  # e.g. too little background for this figure: the study's own objective still stands
-            notes[f"{name} is missing for some cells: {error}"] = None
-    return found
+            notes.append(f"{name} is missing for some cells: {error}")
+    return Evaluated(found, tuple(notes))

@@ -1,0 +1,92 @@
+"""Estimates of thousands of cells, kept beside the store: a report after a few more cells evaluates those alone.
+
+A cache, which may be deleted at any time. An entry is of one cell's landed files, one list of chosen members, and the figures of
+merit with the code that computes them; where any of these is another one, it is not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from raresearch.ensembles.evaluation import Ensemble
+from raresearch.errors import StoreError
+from raresearch.report.inputs import events_mark, landing_marks
+from raresearch.store.files import make_folder, write_atomic
+from raresearch.store.store import Store
+from raresearch.types import Estimate, digest
+
+FILE = "estimates.json"
+LEAST = 64  # new entries that are worth writing all of them
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``estimates``: figure of merit → estimate; ``notes``: what is to be said of one that is missing."""
+
+    estimates: Mapping[str, Estimate]
+    notes: tuple[str, ...] = ()
+
+
+class KeptEstimates:
+    """Estimates of cells of ``store`` under the question ``asked`` (`inputs.figures_asked`)."""
+
+    def __init__(self, store: Store, asked: str) -> None:
+        self._path = store.root / "index" / FILE
+        self._asked = asked
+        self._marks, self._events = landing_marks(store), events_mark(store)
+        self._before = _read(self._path, asked)
+        self._now: dict[str, Any] = {}
+        self._new = 0
+
+    def key(self, landing: str, ensemble: Ensemble) -> str:
+        """The name of an ensemble, not calibrated, within one landing."""
+        members = [[m.cell, m.epoch, m.weight] for m in ensemble.members]
+        return digest([landing, self._marks.get(landing, ""), self._events, members, ensemble.combine], 32)
+
+    def get(self, key: str) -> Evaluated | None:
+        """What was kept under ``key``."""
+        entry = self._before.get(key)
+        if entry is None:
+            return None
+        self._now[key] = entry
+        return Evaluated({name: Estimate(*values) for name, values in entry["e"].items()}, tuple(entry["n"]))
+
+    def put(self, key: str, evaluated: Evaluated) -> None:
+        """Keep ``evaluated`` at the next `write`."""
+        entry = {"e": {n: list(asdict(e).values()) for n, e in evaluated.estimates.items()}, "n": evaluated.notes}
+        self._now[key] = entry
+        self._new += 1
+
+    def write(self) -> None:
+        """Write what this look has asked for, where it has enough that is new; not at all where that is refused."""
+        if self._new < LEAST:
+            return
+        with suppress(OSError, StoreError):
+            make_folder(self._path.parent)
+            entries = json.dumps(self._now)
+            text = json.dumps({"asked": self._asked, "sum": _sum(entries)}) + "\n" + entries
+            write_atomic(self._path, lambda path: _write(path, text))
+
+
+def _read(path: Path, asked: str) -> Mapping[str, Any]:
+    """The entries in ``path``; none where another question was asked, or where the file is damaged."""
+    try:
+        first, entries = path.read_text(encoding="utf-8").split("\n")
+        head = json.loads(first)
+        return dict(json.loads(entries)) if head == {"asked": asked, "sum": _sum(entries)} else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _sum(entries: str) -> str:
+    return hashlib.sha256(entries.encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
