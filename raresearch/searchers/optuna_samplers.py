@@ -41,13 +41,6 @@ def _tpe(options: SamplerOptions, seed: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=start, multivariate=True, group=options.conditions, constant_liar=True)
 
 
-def _tpe_axes(options: SamplerOptions, seed: int) -> BaseSampler:
-    """An estimator for each axis by itself, as first published (Bergstra et al., NeurIPS 2011): for few results in many axes."""
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed, n_startup_trials=options.initial, multivariate=False, constant_liar=True)
-
-
 def _gp(options: SamplerOptions, seed: int) -> BaseSampler:
     from optuna.samplers import GPSampler
 
@@ -76,7 +69,6 @@ def _nsga2(options: SamplerOptions, seed: int) -> BaseSampler:
 # Each try of `gp` is a fit.
 SAMPLERS: Mapping[str, Kind] = {
     "tpe": Kind(_tpe),
-    "tpe_axes": Kind(_tpe_axes),
     "gp": Kind(_gp, tries=3),
     "cmaes": Kind(_cmaes, generations=True),
     "nsga2": Kind(_nsga2, generations=True, fronts=True),

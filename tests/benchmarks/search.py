@@ -91,7 +91,6 @@ SEARCHERS: dict[str, Callable[[Space, int, int], Searcher]] = {
     "random": lambda space, asks, seed: RandomSearcher(space, asks, seed),
     "skopt": lambda space, asks, seed: SkoptSearcher(space, asks, seed),
     "tpe": lambda space, asks, seed: OptunaSearcher(space, asks, seed, sampler="tpe"),
-    "tpe_axes": lambda space, asks, seed: OptunaSearcher(space, asks, seed, sampler="tpe_axes"),
 }
 
 

@@ -104,11 +104,6 @@ class TestOptunaTPE(SearcherContract):
         return OptunaSearcher(space, configs=20, seed=seed, sampler="tpe", initial=4)
 
 
-class TestOptunaTPEAxisByAxis(SearcherContract):
-    def make(self, space: Space, seed: int) -> Searcher:
-        return OptunaSearcher(space, configs=20, seed=seed, sampler="tpe_axes", initial=4)
-
-
 class TestOptunaGP(SearcherContract):
     def make(self, space: Space, seed: int) -> Searcher:
         # Few proposals of the process itself: each is a fit.
