@@ -13,6 +13,7 @@ from raresearch.errors import StoreError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.bibliography import bibtex
 from raresearch.report.card import make_card
+from raresearch.report.cost import TITLE, cost_sheet
 from raresearch.report.figures import front
 from raresearch.report.figures.style import encode, style
 from raresearch.report.findings import find
@@ -61,6 +62,8 @@ def build_report(
     findings, own = find(results), read_outs(store.root)
     if pareto := front.sheet(results):
         own = [pareto, *own]
+    if spent := cost_sheet(results):
+        own = [*own, (TITLE, spent)]
     make_folder(root)
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
     _remove_stale(root / "figures", {path for files in figures.values() for path in files})

@@ -12,6 +12,7 @@ import pytest
 
 from raresearch.metrics.foms import RocAuc
 from raresearch.report import findings as module
+from raresearch.report.cost import cost_sheet
 from raresearch.report.findings import Findings, comparison_sheet, find, variance_sheet
 from raresearch.statistics.comparison import compare, corrected
 from raresearch.statistics.panel import panel
@@ -151,3 +152,16 @@ def test_more_repeats_than_the_bootstrap_takes_still_count_in_the_difference(tmp
     assert found.repeats_a == module.REPEATS + 3
     means = sorted(np.mean([r.value("significance") for r in results.done(c)]) for c in results.ranked())
     assert found.difference == pytest.approx(means[1] - means[0])
+
+
+def test_a_config_costs_the_median_of_its_trainings_and_what_was_read_off_another_nothing(results):
+    first, second = list(results.labels)[:2]
+    seconds = iter([6.0, 12.0, 0.0])
+    cells = tuple(replace(c, seconds=next(seconds) if c.config == first else 0.0) for c in results.cells)
+    sheet = cost_sheet(replace(results, cells=cells))
+    assert sheet is not None
+    a, b = (int((results.epochs["cell"] == c.key).sum()) for c in [c for c in cells if c.config == first][:2])
+    each = f"{(6 / a + 12 / b) / 2:.3g}"
+    assert sheet.rows == ((results.labels[first], "2", f"{(a + b) / 2:.1f}", each, "9.0 s"),)
+    assert results.labels[second] not in {row[0] for row in sheet.rows}
+    assert cost_sheet(replace(results, cells=tuple(replace(c, seconds=0.0) for c in results.cells))) is None
