@@ -125,10 +125,18 @@ class Results:
 
     def done(self, config: str) -> tuple[Repeat, ...]:
         """The done repeats of ``config``."""
-        return tuple(r for r in self.repeats[config] if r.state == "done")
+        return self._done[config]
+
+    @cached_property
+    def _done(self) -> Mapping[str, tuple[Repeat, ...]]:
+        return {config: tuple(r for r in repeats if r.state == "done") for config, repeats in self.repeats.items()}
 
     def ranked(self) -> list[str]:
         """Configs with done repeats, best mean objective first."""
+        return list(self._ranked)
+
+    @cached_property
+    def _ranked(self) -> Sequence[str]:
         sign = -1.0 if self.objective.goal == "max" else 1.0
         means = {c: float(np.mean([r.value(self.objective.name) for r in self.done(c)])) for c in self.labels if self.done(c)}
         # Of fewer cells, so luckier; or after fewer epochs, so not what they would have become.
