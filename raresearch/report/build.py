@@ -71,7 +71,8 @@ def build_report(
     _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
     _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
     _put(root / "references.bib", bibtex(card.references))
-    _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder))
+    images = {f"{p.section}/{p.drawing.name}": p.png for p in pictures}
+    _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder, images))
     _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES, own))
     _put(root / "index.html", html(table, card, findings, pictures, absent, own))
     return report_paths(root, list(figures))

@@ -2,7 +2,7 @@
 
 Written from TensorBoard's own record writer and protocol buffers: neither torch nor tensorflow is imported. Runs:
 
-    .                              the HParams experiment: which values differ, which figures are judged
+    .                              the HParams experiment: which values differ, which figures are judged; the report's pictures
     configs/<label>                one HParams session a config; its objective and other figures, mean over repeats
     configs/<label>/mean           mean over repeats of everything recorded at each epoch; beside it mean+std and mean-std
     cells/<label>/<seed>-<fold>    the curves of one cell, where there are at most `MOST_CELLS`
@@ -11,6 +11,7 @@ Written from TensorBoard's own record writer and protocol buffers: neither torch
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -65,15 +66,24 @@ class Run:
         value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
         self._write(Event(wall_time=self._time, summary=Summary(value=[value])))
 
+    def images(self, pictures: Mapping[str, bytes]) -> None:
+        """PNG files by tag."""
+        for tag, png in pictures.items():
+            width, height, _, kind = struct.unpack(">IIBB", png[16:26])  # of a PNG's header, which comes first
+            channels = {0: 1, 4: 2, 6: 4}.get(kind, 3)
+            image = Summary.Image(width=width, height=height, colorspace=channels, encoded_image_string=png)
+            self._write(Event(wall_time=self._time, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
+
     def _write(self, event: Any) -> None:
         self._records.write(event.SerializeToString())
 
 
-def write_tensorboard(results: Results, folder: Path) -> None:
-    """Write all runs below ``folder``, which must be empty."""
+def write_tensorboard(results: Results, folder: Path, pictures: Mapping[str, bytes] | None = None) -> None:
+    """Write all runs below ``folder``, which must be empty. ``pictures``: PNG files by tag."""
     time, names = _created(results), run_names(results.labels)
     with Run(folder, time) as run:
         run.hparams(metadata.EXPERIMENT_TAG, _experiment(results, time))
+        run.images(pictures or {})
     groups = {str(key[0]): rows for key, rows in results.epochs.groups("config")} if len(results.epochs) else {}
     for config, rows in groups.items():
         _write_config(results, config, rows, folder / "configs" / names[config], time)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from raresearch.report import tensorboard
+from raresearch.report.build import build_report
 from raresearch.report.tensorboard import run_names, write_tensorboard
 
 sys.path.append(str(Path(__file__).parent))
 
-from test_report_store import read, synthetic_store
+from test_report_store import OBJECTIVE, OTHERS, RULE, read, synthetic_store
 
 
 def reader(folder):
@@ -109,3 +111,15 @@ def test_hyperparameters_of_mixed_types_become_text():
 def test_run_names_are_safe_and_all_different():
     names = run_names({"a1": "../x y", "b2": "x_y", "c3": "Ξ"})
     assert names == {"a1": "x_y", "b2": "x_y_b2", "c3": "config"}
+
+
+def test_the_pictures_of_the_report_come_back_as_they_are_on_disk(tmp_path):
+    store, labels = synthetic_store(tmp_path / "study", labels=("4A", "4B"), repeats=2, n=200)
+    paths = build_report(store, objective=OBJECTIVE, others=OTHERS, rule=RULE, labels=labels)
+    found = reader(paths.tensorboard)
+    by_name = {tag.split("/")[1]: found.Images(tag) for tag in found.Tags()["images"]}
+    assert by_name.keys() == paths.figures.keys()
+    for name, (png, _, _) in paths.figures.items():
+        (image,) = by_name[name]
+        assert image.encoded_image_string == png.read_bytes()
+        assert (image.height, image.width) == plt.imread(png).shape[:2]
