@@ -56,6 +56,11 @@ def ingest_command(files: tuple[Path, ...], schema: Path, out: Path, seed: int, 
     with live_line() as progress:
         dataset = ingest_files(files, _mapping(schema), out=out, seed=seed, progress=progress.preparing)
     _print(dataset, as_json)
+    if not as_json:
+        names = "".join(f"{str(path)!r}, " for path in files[:2]) + ("…" if len(files) > 2 else "")
+        click.echo(
+            f"to train on it: `dataset` of an experiment (raresearch init NAME) returns rs.Files(({names}), {{… {schema} …}})"
+        )
 
 
 def _mapping(path: Path) -> dict[str, object]:
