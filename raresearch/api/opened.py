@@ -24,7 +24,7 @@ from raresearch.ensembles.table import epoch_table
 from raresearch.errors import SelectionError, nearest
 from raresearch.metrics.averaging import averaged
 from raresearch.metrics.base import FigureOfMerit
-from raresearch.report.kept import ReportPaths, forget, keep, kept, report_inputs
+from raresearch.report.kept import ReportPaths, forget, keep, kept, one_at_a_time, report_inputs
 from raresearch.report.table import StudyTable, UnsealedRow, UnsealedTable, summary
 from raresearch.spec import Component, StudySpec
 from raresearch.statistics.comparison import Comparison
@@ -337,10 +337,15 @@ class OpenStudy:
         inputs = report_inputs(self.store, **parts)
         made = kept(self.folder, inputs)
         if made is None:
-            from raresearch.report.build import build_report  # here: it imports matplotlib
+            with one_at_a_time(self.folder):
+                made = kept(self.folder, inputs) or self._report(parts, inputs)  # somebody may have made it meanwhile
+        return made
 
-            made = build_report(self.store, **parts)
-            keep(self.folder, inputs, made)
+    def _report(self, parts: Mapping[str, Any], inputs: str) -> ReportPaths:
+        from raresearch.report.build import build_report  # here: it imports matplotlib
+
+        made = build_report(self.store, **parts)
+        keep(self.folder, inputs, made)
         return made
 
     def findings(self) -> Findings:

@@ -17,10 +17,11 @@ from raresearch.ensembles.evaluation import ScoreReader, config_score, select
 from raresearch.ensembles.table import epoch_table
 from raresearch.errors import DataError, SelectionError, StoreError
 from raresearch.metrics.averaging import student
+from raresearch.report.inputs import figures_asked, hashed, named, own_code
 from raresearch.store.columns import mask
-from raresearch.store.index import LEAST
+from raresearch.store.index import LEAST, mark
 from raresearch.store.values import remember, remembered
-from raresearch.types import Array, EpochTable, digest
+from raresearch.types import Array, EpochTable
 
 WINDOW = 1800.0  # seconds: the pace of a study changes with its networks, so old landings say little of what is to come
 LEADERS = 8
@@ -89,12 +90,11 @@ class Watcher:
         self.opened: OpenStudy = open_study(folder)
         self._reader = ScoreReader(self.opened.store)
         self._values: dict[str, float] = {}  # by cell; NaN where the objective could not be taken
-        about = self.opened.about
-        self._asked = digest(
-            [about["identity"], str(about["versions"]), repr(self.opened.rule), repr(self.opened.objective)], 16
-        )
+        rule, objective = self.opened.rule, self.opened.objective
+        self._asked = hashed([figures_asked(objective, ()), named(rule)], own_code([rule]))
         self._remembered = remembered(self.opened.folder, self._asked)
         self._curves: dict[str, Array] = {}  # by cell
+        self._marks: dict[str, str] = {}  # by cell: what its value is remembered under
 
     def look(self) -> View:
         """The study now. Raises `StoreError` for a damaged store."""
@@ -142,13 +142,20 @@ class Watcher:
         self._reader = ScoreReader(self.opened.store)  # it remembers which landing a cell is in
         table = epoch_table(self.opened.store, self._reader, new)
         keys = new["cell"].to_pylist()
-        known = {key: value for key, value in self._remembered.items() if key in set(keys)}
+        self._marks |= self._marked(new)
+        known = {key: self._remembered[mark] for key in keys if (mark := self._marks[key]) in self._remembered}
         self._values |= dict.fromkeys(keys, math.nan) | known
         for (cell,), rows in table.groups("cell"):
             self._curves[str(cell)] = np.asarray(rows["val_loss"], dtype=np.float64)
         unknown = ~np.isin(table["cell"], list(known)) if known else np.ones(len(table), dtype=bool)
         if unknown.any():
             self._value(table.where(unknown))
+
+    def _marked(self, cells: pa.Table) -> dict[str, str]:
+        """Cell → its name among the remembered values: another one once it was removed and trained again."""
+        pairs = list(zip(cells["cell"].to_pylist(), cells["landing"].to_pylist(), strict=True))
+        marks = {landing: mark(self.opened.folder / "cells" / landing, "cells") for _, landing in pairs}
+        return {cell: f"{cell} {marks[landing]}" for cell, landing in pairs}
 
     def _value(self, table: EpochTable) -> None:
         try:
@@ -158,7 +165,7 @@ class Watcher:
             return  # scores that were not kept: there is no best to show, and everything else stands
         self._values |= {e.members[0].cell: float(v) for e, v in zip(chosen, values, strict=True)}
         if len(self._values) - len(self._remembered) >= LEAST:
-            self._remembered = {cell: value for cell, value in self._values.items() if not math.isnan(value)}
+            self._remembered = {self._marks[cell]: value for cell, value in self._values.items() if not math.isnan(value)}
             remember(self.opened.folder, self._asked, self._remembered)
 
     def _landings(self, cells: pa.Table) -> dict[float, int]:

@@ -12,12 +12,15 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from raresearch.ensembles.figures import build_fom
+from raresearch.errors import UserError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.store.store import Store
 
@@ -47,16 +50,28 @@ def named(part: object) -> str:
     """A rule or figure of merit with its options. One without a `repr` of its own, or whose code stands in no file (a notebook's),
     is another one every time: nothing of it is ever found again."""
     module = sys.modules.get(type(part).__module__)
-    written = "" if getattr(module, "__file__", None) else uuid.uuid4().hex
+    nameless = type(part).__repr__ is object.__repr__  # an address, which another object may have in another process
+    written = uuid.uuid4().hex if nameless or not getattr(module, "__file__", None) else ""
     return f"{type(part).__module__}.{type(part).__qualname__} {part!r} {written}"
 
 
 def own_code(parts: Iterable[object]) -> list[Path]:
     """The files of code beside those that define ``parts``, raresearch's own left out: a user's file and what it may import."""
-    named = (getattr(sys.modules.get(type(part).__module__), "__file__", None) for part in parts)
+    every = [each for part in parts for each in (part, *_inner(part))]
+    named = (getattr(sys.modules.get(type(each).__module__), "__file__", None) for each in every)
     files = {Path(name).resolve() for name in named if name}
     folders = {file.parent for file in files if PACKAGE not in file.parents}
     return sorted(path for folder in folders for path in folder.glob("*.py"))
+
+
+def _inner(part: object) -> Iterator[object]:
+    """The figure of merit that a rule chooses by: raresearch's own rules take a user's."""
+    fom = getattr(part, "fom", None)
+    if isinstance(fom, str | Mapping):
+        with suppress(UserError):  # another rule's word for something else
+            yield build_fom(fom)
+    elif fom is not None:
+        yield fom
 
 
 @cache

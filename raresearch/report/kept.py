@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from raresearch.store.ledger import FILE as LEDGER
 from raresearch.store.store import Store
 
 FILE = "report.json"  # in the store's index, which may be deleted at any time
+LOCK = "report.lock"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def kept(store: Path, inputs: str) -> ReportPaths | None:
         return report_paths(store / "report", [str(name) for name in content["figures"]])
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+@contextmanager
+def one_at_a_time(store: Path) -> Iterator[None]:
+    """Wait until nobody else writes the report beside ``store``: the files of two would be mixed, and kept as one of them.
+
+    Raises `StoreError` where ``store`` cannot be written.
+    """
+    path = make_folder(store / "index") / LOCK
+    with refusals(path), path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def keep(store: Path, inputs: str, made: ReportPaths) -> None:

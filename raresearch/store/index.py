@@ -1,10 +1,16 @@
-"""What thousands of landings say, gathered: a cache beside them, which is true as long as a landing that it names is there."""
+"""What thousands of landings say, gathered: a cache beside them, true of a landing as long as its file is the one that was read.
+
+A landing's name says which cells are in it and not what they became: cells that were removed and trained again come back under the
+same name, with other bits where machine or libraries are others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +22,16 @@ from raresearch.store.columns import words
 from raresearch.store.files import make_folder, write_atomic
 
 LEAST = 64  # landings that are not in the index yet; fewer are read in a moment
+MARKS = b"raresearch.marks"  # in the file's metadata: landing → `mark` of what was read
 GROWTH = 4  # it is written again when it would grow by a quarter: rewriting then costs a constant a landing
 
 
 @dataclass(frozen=True)
 class Known:
-    """Tables with a column ``landing``, and the names of the landings in them; ``in_file`` of these are in the index."""
+    """Tables with a column ``landing``, and the landings in them with their marks; ``in_file`` of these are in the index."""
 
     tables: tuple[pa.Table, ...] = ()
-    names: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
     in_file: int = 0
 
     def with_new(self, landings: Sequence[Path], kind: str) -> Known:
@@ -33,8 +40,18 @@ class Known:
         if not new:
             return self
         # One table: a later look then reads one piece and not thousands.
+        marks = {path.name: mark(path, kind) for path in new}  # before they are read: what changes meanwhile is read again
         read = pa.concat_tables([landed(path, kind) for path in new], promote_options="default")
-        return Known((*self.tables, read), self.names | {path.name for path in new}, self.in_file)
+        return Known((*self.tables, read), {**self.names, **marks}, self.in_file)
+
+
+def mark(landing: Path, kind: str) -> str:
+    """Size and time of change of the file ``kind`` of ``landing``; empty where it is not there."""
+    try:
+        stat = os.stat(f"{landing}/{kind}.parquet")
+    except OSError:
+        return ""
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def landed(path: Path, kind: str) -> pa.Table:
@@ -48,16 +65,20 @@ def landed(path: Path, kind: str) -> pa.Table:
 
 
 def indexed(root: Path, kind: str, there: Iterable[str]) -> Known:
-    """What the index of ``root`` says of the landings ``there``; nothing where there is none, or where it is damaged."""
+    """What the index of ``root`` says of the landings ``there``; nothing where there is none, or where it is damaged.
+
+    A landing that was removed, or whose file is another one than was read, is left out.
+    """
     try:
         table = pq.ParquetFile(root / "index" / f"{kind}.parquet").read()
-    except (pa.ArrowInvalid, OSError):
+        marks = dict(json.loads((table.schema.metadata or {})[MARKS]))
+    except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError):
         return Known()
-    there = frozenset(there)
-    names = frozenset(pc.unique(table["landing"]).to_pylist())
-    if not names <= there:  # somebody has removed a landing: to train its cells again
-        table = table.filter(pc.is_in(table["landing"], words(sorted(there))))
-    return Known((table,), names & there, len(names & there))
+    there, cells = frozenset(there), root / "cells"
+    true = {name: was for name, was in marks.items() if name in there and was == mark(cells / name, kind)}
+    if len(true) < len(marks):
+        table = table.filter(pc.is_in(table["landing"], words(sorted(true))))
+    return Known((table.replace_schema_metadata(None),), true, len(true))
 
 
 def outgrown(root: Path, known: Known) -> bool:
@@ -73,4 +94,5 @@ def write_index(root: Path, kind: str, known: Known) -> None:
     with suppress(OSError, StoreError):
         make_folder(root / "index")
         table = pa.concat_tables(known.tables, promote_options="default")
+        table = table.replace_schema_metadata({MARKS: json.dumps(dict(known.names))})
         write_atomic(root / "index" / f"{kind}.parquet", lambda path: pq.write_table(table, path))

@@ -14,7 +14,7 @@ FILE = "values.json"
 
 
 def remembered(root: Path, asked: str) -> dict[str, float]:
-    """Cell key → value under the question ``asked`` (a hash of rule and figure of merit); nothing where another was asked,
+    """What names a cell → value under the question ``asked`` (a hash of rule, figure of merit and code); nothing where another was asked,
     where there is none, or where the file is damaged."""
     try:
         content = json.loads((root / "index" / FILE).read_text(encoding="utf-8"))

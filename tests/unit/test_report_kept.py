@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import raresearch as rs
+from raresearch.ensembles.evaluation import epoch_table, select
+from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Significance
 from raresearch.report import estimates, inputs, results
 from raresearch.report.estimates import KeptEstimates
 from raresearch.report.inputs import figures_asked
-from raresearch.report.kept import report_paths
+from raresearch.report.kept import report_inputs, report_paths
 from raresearch.report.results import gather
+from raresearch.report.table import UnsealedTable
 from raresearch.store.store import Store
 
 sys.path.append(str(Path(__file__).parent))
@@ -195,6 +202,94 @@ def test_a_figure_whose_code_stands_in_no_file_is_never_found_again(monkeypatch)
     assert figures_asked(Notebook(), []) != figures_asked(Notebook(), [])
 
 
+def parts_of_a_report(tmp_path):
+    store, labels = synthetic_store(tmp_path, labels=("4A", "4B"), repeats=1, n=300)
+    return store, {"objective": OBJECTIVE, "others": OTHERS, "rule": RULE, "labels": labels, "unsealed": None}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda parts: {"objective": Significance(n_signal=5)},
+        lambda parts: {"others": OTHERS[:1]},
+        lambda parts: {"rule": LastK(k=3)},
+        lambda parts: {"labels": dict(reversed(parts["labels"].items()))},
+        lambda parts: {"unsealed": UnsealedTable((), "2026-01-01", "frozen", "hash")},
+    ],
+    ids=["objective", "others", "rule", "order of the labels", "unsealed"],
+)
+def test_every_part_that_a_report_is_given_is_an_input(changed, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "BEGUN", 1e12)
+    store, parts = parts_of_a_report(tmp_path)
+    asked = report_inputs(store, **parts)
+    assert report_inputs(store, **parts) == asked
+    assert report_inputs(store, **parts | changed(parts)) != asked
+
+
+def test_events_that_were_written_again_are_another_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "BEGUN", 1e12)
+    store, parts = parts_of_a_report(tmp_path)
+    asked = report_inputs(store, **parts)
+    path = next((store.root / "events").iterdir())
+    os.utime(path, ns=(0, 0))
+    assert report_inputs(store, **parts) != asked
+
+
+def test_an_estimate_is_kept_for_one_landing_one_list_of_members_their_weights_and_how_they_combine(tmp_path):
+    store, _ = synthetic_store(tmp_path, labels=("4A",), repeats=1, n=300)
+    kept, (landing, *_) = KeptEstimates(store, "asked"), [path.name for path in store.landings()]
+    made = next(iter(select(epoch_table(store), RULE)))
+    (member, *_) = made.members
+    others = [
+        replace(made, members=(replace(member, epoch=member.epoch + 1),)),
+        replace(made, members=(replace(member, weight=0.5),)),
+        replace(made, members=(member, member)),
+        replace(made, combine="ranks"),
+    ]
+    names = [kept.key(landing, made), *(kept.key(landing, each) for each in others), kept.key("another", made)]
+    assert len(set(names)) == 6
+    assert kept.key(landing, made) == names[0]
+
+
+class Unnamed:
+    """Not a dataclass: its `repr` is an address."""
+
+
+def test_a_part_whose_repr_is_an_address_is_never_found_again():
+    part = Unnamed()
+    assert inputs.named(part) != inputs.named(part)
+
+
+@pytest.mark.parametrize("wrapped", [lambda name: name, lambda name: {name: {}}], ids=["name", "options"])
+def test_the_code_of_a_figure_that_a_rule_chooses_by_is_an_input(wrapped, tmp_path, monkeypatch):
+    from raresearch.ensembles.greedy import Greedy
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    rule = Greedy(fom=wrapped("./own.py:Own"))
+    assert inputs.own_code([rule]) == [(tmp_path / "own.py").resolve()]
+    assert inputs.own_code([Greedy()]) == []
+
+
+def test_two_who_ask_at_once_get_one_report(made, monkeypatch):
+    from raresearch.report import build
+
+    folder, times = made
+    a_lost_figure(folder)
+    small, inside = build.build_report, threading.Barrier(2)
+
+    def meeting(store, **parts):
+        with suppress(threading.BrokenBarrierError):
+            inside.wait(0.3)  # passed by two together where both may write
+        return small(store, **parts)
+
+    monkeypatch.setattr(build, "build_report", meeting)
+    with ThreadPoolExecutor(2) as both:
+        found = [each.result() for each in [both.submit(rs.open(folder / "run").report) for _ in range(2)]]
+    assert times == [1]
+    assert found[0] == found[1]
+
+
 @pytest.fixture
 def evaluations(monkeypatch):
     monkeypatch.setattr(estimates, "LEAST", 1)
@@ -232,8 +327,6 @@ def test_of_one_more_cell_only_that_one_is_evaluated(tmp_path, evaluations):
 
 
 def test_another_choice_of_members_is_evaluated_anew(tmp_path, evaluations):
-    from raresearch.ensembles.rules import LastK
-
     store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=2, n=300)
     look(store, labels)
     look(store, labels, rule=LastK(k=3))

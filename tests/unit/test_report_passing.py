@@ -64,3 +64,13 @@ def test_the_interval_is_binomial_and_holds_the_fraction():
     assert np.allclose(low, np.minimum(clopper_pearson(k, 200)[0], found.passed))
     assert ((low <= found.passed) & (found.passed <= high)).all()
     assert high[0] > 0
+
+
+def test_both_ends_of_the_interval_are_those_of_counting():
+    label = np.repeat([1, 0], 200)
+    found = passing(sample_of(np.random.default_rng(4).normal(size=400) + label, label), GRID[:-1])
+    low, high = found.interval()
+    for at, passed in enumerate(found.passed):
+        ends = [float(end) for end in clopper_pearson(round(200 * passed), 200)]
+        assert (low[at], high[at]) == pytest.approx(ends)
+        assert low[at] < passed < high[at]

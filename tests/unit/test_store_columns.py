@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raresearch.api.watching import Watcher
+from raresearch.ensembles.evaluation import ScoreReader
 from raresearch.store import columns, values
 from raresearch.store.store import Store, _owners
 
@@ -108,3 +110,31 @@ def test_a_second_terminal_shows_what_the_first_evaluated_without_reading_scores
 
     monkeypatch.setattr("raresearch.ensembles.evaluation.ScoreReader.values", refused)
     assert Watcher(ran).look().leaders == first.leaders
+
+
+@pytest.fixture
+def asked(ran, monkeypatch):
+    """How many ensembles were evaluated, look by look; everything is remembered from one look before."""
+    monkeypatch.setattr("raresearch.api.watching.LEAST", 1)
+    Watcher(ran).look()
+    found, values_of = [], ScoreReader.values
+    monkeypatch.setattr(
+        ScoreReader, "values", lambda self, chosen, fom: found.append(len(chosen)) or values_of(self, chosen, fom)
+    )
+    return found
+
+
+def test_what_was_remembered_under_other_code_is_evaluated_again(ran, asked, monkeypatch):
+    Watcher(ran).look()
+    assert asked == []
+    monkeypatch.setattr("raresearch.report.inputs.code", lambda: "another")
+    Watcher(ran).look()
+    assert asked == [4]
+
+
+def test_the_value_of_a_cell_that_landed_again_is_not_remembered(ran, asked):
+    again = next((ran / "cells").iterdir()) / "cells.parquet"
+    inside = len(pq.ParquetFile(again).read())
+    again.write_bytes(again.read_bytes())
+    Watcher(ran).look()
+    assert asked == [inside]

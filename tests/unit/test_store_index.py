@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from raresearch.store import index
@@ -16,9 +17,10 @@ from raresearch.types import Cell, Outcome
 CELLS = FEW + 20
 
 
-def record(seed: int) -> CellRecord:
+def record(seed: int, loss: float = 0.5) -> CellRecord:
     cell = Cell({"model.hidden": seed % 3}, 0, seed, 4, {"data": "x"})
-    return CellRecord(cell, Outcome(cell.key, "done", 4, 2, 0.5), {"val_loss": np.arange(4.0) + seed}, validation_events="v")
+    losses = {"val_loss": np.arange(4.0) + seed + loss - 0.5}
+    return CellRecord(cell, Outcome(cell.key, "done", 4, 2, loss), losses, validation_events="v")
 
 
 @pytest.fixture
@@ -66,6 +68,30 @@ def test_a_landing_that_was_removed_is_gone_though_the_index_names_it(root: Path
     assert not Store.open(root).landed(key)
     cells, epochs = answers(root)
     assert (len(cells), len(epochs)) == (CELLS - 1, 4 * (CELLS - 1))
+
+
+def test_a_cell_that_was_removed_and_trained_again_is_the_new_one_though_the_index_has_the_old(root: Path) -> None:
+    Store.open(root).index()
+    before = Store.open(root)
+    gone = next(row for row in before.cells().to_pylist() if row["seed"] == 5)
+    shutil.rmtree(root / "cells" / gone["landing"])
+    Store.open(root).land([record(5, loss=7.5)])  # other bits: another machine, another torch
+    cells, epochs = answers(root)
+    (now,) = (row for row in cells if row["seed"] == 5)
+    assert now["landing"] == gone["landing"], "it lands under the same name"
+    assert now["best_val_loss"] == 7.5
+    assert [row["val_loss"] for row in epochs if row["seed"] == 5] == [12.0, 13.0, 14.0, 15.0]
+    assert len(cells) == CELLS
+
+
+def test_an_index_without_marks_is_as_none(root: Path) -> None:
+    before = answers(root)
+    Store.open(root).index()
+    for path in (root / "index").iterdir():
+        table = pq.ParquetFile(path).read()
+        assert table.schema.metadata
+        pq.write_table(table.replace_schema_metadata(None).slice(0, 3), path)
+    assert answers(root) == before
 
 
 def test_a_damaged_index_is_as_none(root: Path) -> None:
