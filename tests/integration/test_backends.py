@@ -6,7 +6,9 @@ import pytest
 import ray
 
 import raresearch as rs
+from raresearch.execution import ray_tune
 from raresearch.execution.ray_session import ray_session
+from raresearch.execution.ray_tune import RayTuneExecutor
 
 STUDY = """
 study: backends
@@ -72,10 +74,12 @@ def test_backends_and_workers_do_not_change_a_bit(tmp_path, cluster):
 
 
 def test_more_trials_than_tune_bears_take_several_runs_of_it(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr("raresearch.execution.ray_tune.TRIALS", 2)
+    monkeypatch.setattr(ray_tune, "TRIALS", 2)
+    runs, fit = [], RayTuneExecutor._fit
+    monkeypatch.setattr(RayTuneExecutor, "_fit", lambda self, searcher: runs.append(fit(self, searcher)))
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
     small = ["repeats=2", "folds=1", "fixed.data.events=300", "fixed.train.epochs=1", "fixed.train.pack='off'"]
     study = rs.run(path, out=tmp_path / "rounds", sets=["execution.backend=ray_tune", *small])
     assert (study.done(), study.failed()) == (4, [])
-    assert rs.run(path, out=tmp_path / "rounds", sets=["execution.backend=ray_tune", *small]).done() == 4
+    assert len(runs) == 3, "two of two trials, and one that finds nothing left"

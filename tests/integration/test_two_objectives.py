@@ -18,25 +18,7 @@ from raresearch.report.sections import SECTIONS, Section
 from raresearch.spec import load
 
 # A network that is told its direction by the config: scores that differ between configs, at no cost.
-EXPERIMENT = """
-import math
-from raresearch.testing.toy import Toy
-
-
-class Pointing(Toy):
-    name = "pointing"
-    defaults = {**Toy.defaults, "model.angle": 0.0}
-    described = {**Toy.described, "model.angle": "direction of the network [A]"}
-
-    def model(self, config):
-        import torch
-
-        layer = torch.nn.Linear(2, 1)
-        with torch.no_grad():
-            layer.weight.copy_(torch.tensor([[math.cos(config["model.angle"]), math.sin(config["model.angle"])]]))
-            layer.bias.zero_()
-        return layer
-"""
+EXPERIMENT = Path(__file__).with_name("pointing_experiment.txt").read_text()
 
 # A stranger's searcher that takes two scores, and writes down what it is told.
 LISTENER = """
