@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from raresearch.api.parts import build_fom
 from raresearch.axes import Choice, Float, Int
 from raresearch.errors import StoreError
 from raresearch.report.labels import value_text
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from raresearch.api.opened import OpenStudy
+    from raresearch.metrics.base import FigureOfMerit
 
 
 def to_polars(table: pa.Table) -> Any:
@@ -37,9 +39,10 @@ def to_polars(table: pa.Table) -> Any:
 def write_journal(opened: OpenStudy, path: Path) -> Path:
     """Write the study's configs as trials of one Optuna study into the journal ``path``, which must not exist.
 
-    A trial's value is the mean of the objective over the config's done cells, by the study's own rule, on validation; its
-    intermediate values are the mean validation loss after each epoch. A config whose cells all failed is a failed trial.
-    Label, config id, cells done and failed, and the standard deviation over cells are user attributes.
+    A trial's value is the mean of the objective over the config's done cells, by the study's own rule, on validation (with two
+    objectives, one value each); its intermediate values are the mean validation loss after each epoch. A config whose cells
+    all failed is a failed trial. Label, config id, cells done and failed, and the standard deviation over cells are user
+    attributes of a trial; the study's say what measured or simulated the events, and what a value is.
 
     Raises `StoreError` where ``path`` exists or cannot be written.
     """
@@ -57,11 +60,28 @@ def write_journal(opened: OpenStudy, path: Path) -> Path:
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=opened.spec.name,
-            direction="maximize" if opened.objective.goal == "max" else "minimize",
+            directions=["maximize" if f.goal == "max" else "minimize" for f in _objectives(opened)],
         )
-        study.set_metric_names([opened.objective.name])
+        study.set_metric_names([f.name for f in _objectives(opened)])
+        for name, value in _about(opened).items():
+            study.set_user_attr(name, value)
         study.add_trials(list(_trials(opened)))
     return path
+
+
+def _objectives(opened: OpenStudy) -> tuple[FigureOfMerit, ...]:
+    second = opened.spec.second
+    return (opened.objective,) if second is None else (opened.objective, build_fom(second, opened.spec.base_dir))
+
+
+def _about(opened: OpenStudy) -> dict[str, str]:
+    experiment = opened.about.get("experiment", {})
+    made = "simulated by" if experiment.get("simulated") else "read by"
+    return {
+        "events": f"{made} {experiment.get('name', 'an unnamed experiment')} v{experiment.get('version', '?')}",
+        "value": "mean over the config's trainings, on validation events",
+        "scale": str(opened.about.get("scale") or "as written"),
+    }
 
 
 @contextmanager
@@ -85,9 +105,10 @@ def _trials(opened: OpenStudy) -> Iterator[FrozenTrial]:
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in opened.cells().to_pylist():
         rows.setdefault(row["config"], []).append(row)
-    values, curves = _values(opened), _curves(opened)
+    values, curves = [_values(opened, f) for f in _objectives(opened)], _curves(opened)
     for config, cells in rows.items():
-        found = values.get(config, [])
+        found = values[0].get(config, [])
+        whole = bool(found) and all(v.get(config) for v in values)
         point = opened.spec.space.project(parse_config(cells[0]["values"]))
         attributes = {
             "label": opened.labels.get(config, config),
@@ -97,21 +118,21 @@ def _trials(opened: OpenStudy) -> Iterator[FrozenTrial]:
             "std": float(np.std(found, ddof=1)) if len(found) > 1 else None,
         }
         yield create_trial(
-            state=TrialState.COMPLETE if found else TrialState.FAIL,
-            value=float(np.mean(found)) if found else None,
+            state=TrialState.COMPLETE if whole else TrialState.FAIL,
+            values=[float(np.mean(v[config])) for v in values] if whole else None,
             params={name: _plain(opened, name, value) for name, value in point.items()},
             distributions={name: _distribution(opened, name) for name in point},
             user_attrs=attributes,
-            intermediate_values=curves.get(config, {}) if found else {},
+            intermediate_values=curves.get(config, {}) if whole else {},
         )
 
 
-def _values(opened: OpenStudy) -> dict[str, list[float]]:
-    """Config id → the objective of each done cell on validation."""
+def _values(opened: OpenStudy, fom: FigureOfMerit) -> dict[str, list[float]]:
+    """Config id → ``fom`` of each done cell on validation."""
     found: dict[str, list[float]] = {}
     if opened.done():
         choice = opened.select(opened.rule, per="cell")
-        for ensemble, value in zip(choice.ensembles, choice.values(opened.objective), strict=True):
+        for ensemble, value in zip(choice.ensembles, choice.values(fom), strict=True):
             if np.isfinite(value):
                 found.setdefault(ensemble.config, []).append(value)
     return found

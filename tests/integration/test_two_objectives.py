@@ -168,3 +168,21 @@ def test_two_objectives_survive_the_store_and_are_another_study(tmp_path: Path) 
     assert single.identity() != spec.identity()
     with pytest.raises(SpecError, match="is one figure of merit or a list of two"):
         load(tmp_path / "study/again.yaml", sets=["objective=[roc_auc, average_precision, accuracy]"])
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_optuna_loads_a_journal_with_both_objectives_and_their_directions(tmp_path):
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    study = rs.run(write(tmp_path / "two"), out=tmp_path / "run")
+    journal = study.to_optuna(tmp_path / "study.journal")
+    found = optuna.load_study(study_name="pointing", storage=JournalStorage(JournalFileBackend(str(journal))))
+    assert found.directions == [optuna.study.StudyDirection.MAXIMIZE] * 2
+    assert found.user_attrs["events"].startswith("simulated by pointing")
+    rows = {row.config: row for row in study.table().rows}
+    for trial in found.trials:
+        row = rows[trial.user_attrs["config"]]
+        assert trial.values == pytest.approx([row.objective.mean, row.others["rejection"].mean])
+    assert 1 < len(found.best_trials) < 20

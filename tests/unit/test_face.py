@@ -95,6 +95,7 @@ def test_optuna_loads_the_journal_with_the_values_and_curves_of_the_study(study,
     rows = {r.config: r for r in study.table().rows}
     assert len(found.trials) == 4
     assert found.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert "simulated by" in found.user_attrs["events"]
     epochs = study.epochs().to_pylist()
     for trial in found.trials:
         row = rows[trial.user_attrs["config"]]
