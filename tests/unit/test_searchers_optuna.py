@@ -89,7 +89,7 @@ def test_what_a_sampler_did_not_propose_itself_enters_its_generations_all_the_sa
     for config in others:
         history.tell(config, peak(config))
     waiting = history.propose({"train.x": 0.9, "train.rate": 1e-4})
-    kind, options = SAMPLERS["cmaes"], SamplerOptions(10, 4, False)
+    kind, options = SAMPLERS["cmaes"], SamplerOptions(10, 4, 2, False)
     with silent():
         trials = Trials(NumberedSpace.of(PLANE))
         proposed = replay(trials, lambda number: kind.make(options, number), history, 20)
