@@ -73,7 +73,7 @@ def log(folder):
 
 def tables(place):
     study = rs.open(place)
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"])
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):
