@@ -328,6 +328,7 @@ def _context(spec: StudySpec, parts: Parts, folder: Path, data: DataHandles, wor
         cpus=spec.execution.cpus,
         retries=spec.execution.retries,
         budgets=_budgets(spec, parts),
+        room_seconds=spec.execution.room_seconds,
     )
 
 

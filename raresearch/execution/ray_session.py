@@ -18,7 +18,7 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2": "1",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # at the default of 2 s a cell's end, or a worker's, is noticed so late
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # then it counts anew what the cluster has
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # others took the place that was there: then we look again
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry from a physicist's laptop unless she asks for it

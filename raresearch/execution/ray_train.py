@@ -1,7 +1,8 @@
-"""A cell on several workers: Ray Train starts them inside the cell's trial, watches them, and starts them again.
+"""A cell on several workers: Ray Train starts them inside the cell's trial and watches them; here they are started again.
 
-Ray Train is the crew's manager and nothing else. What they compute is `raresearch.training.pieces`, whose result does not depend
-on how many they are, so Ray may go on with fewer after one is lost. (It does not begin with fewer where others hold the CPUs.)
+What they compute is `raresearch.training.pieces`, whose result does not depend on how many they are. So where the cluster has no
+room for all of them (a node is gone, others hold its CPUs) half of them go on from the cell's checkpoint. Ray Train's own elastic
+restart is not used: it counts what nodes have and not what is free on them, and then waits without end for what it has counted.
 Scores go from the first worker straight into the store; checkpoints are the store's, not Ray's, which knows of none.
 """
 
@@ -12,7 +13,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raresearch import errors
@@ -23,7 +24,6 @@ from raresearch.execution.worker import WorkContext, run_share
 from raresearch.types import Cell, Pack, freeze
 
 RESERVE = 0.01  # CPUs of the trial that waits for its workers; taken from theirs, so that all CPUs can be used
-RESIZE_SECONDS = 300  # between two looks whether more workers could be had than there are
 
 
 def check_room(workers: int, cpus: float, gpus: float, there: dict[str, float]) -> None:
@@ -34,48 +34,119 @@ def check_room(workers: int, cpus: float, gpus: float, there: dict[str, float]) 
             raise UserError("execution.cell_workers", rule, "lower it (the result stays the same), or give --address")
 
 
-def train_on_workers(context: WorkContext, pack: Pack) -> None:
+class Pause(Exception):
+    """A cell's trial has a line to say before it goes on (or nothing new, where it is empty): call `train_on_workers` again."""
+
+
+@dataclass
+class Attempts:
+    """What `train_on_workers` must know of its calls before, for one pack."""
+
+    workers: int = 0  # that there is room for; 0: not known
+    lost: int = 0
+    waits: bool = False  # said already
+
+
+def train_on_workers(context: WorkContext, pack: Pack, attempts: Attempts) -> None:
     """Train ``pack`` on up to ``context.cell_workers`` workers, which land it.
 
-    Raises `UserError` where the input is wrong, and what Ray raises where workers died more often than `retries` allows.
+    They begin, and begin again after one was lost, as many as there is room for within ``context.room_seconds``: all, a half,
+    a quarter … Raises `Pause` where not all, or none, have room; `UserError` where the input is wrong; and what Ray raises
+    where workers were lost more often than ``context.retries`` allows.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train import TrainingFailedError
 
-    scratch = tempfile.mkdtemp(prefix="raresearch-train-")
-    each = {"CPU": context.cpus - RESERVE, **({"GPU": context.gpus} if context.gpus else {})}
-    trainer = TorchTrainer(
-        _share,
-        # Notes cross no process: each worker collects its own, and the first one's come back.
-        train_loop_config={"context": replace(context, note=print), "pack": [cell_to_json(c) for c in pack.cells]},
-        torch_config=TorchConfig(backend="nccl" if context.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=(1, context.cell_workers),
-            use_gpu=context.gpus > 0,
-            resources_per_worker=each,
-            elastic_resize_monitor_interval_s=RESIZE_SECONDS,
-        ),
-        run_config=RunConfig(
-            # A name of its own: Ray Train goes on silently with what it finds under one that was there before.
-            name=f"cell-{uuid.uuid4().hex[:12]}",
-            storage_path=scratch,
-            failure_config=FailureConfig(max_failures=context.retries),
-        ),
-    )
-    try:
-        told = json.loads(trainer.fit().return_value)
-    except TrainingFailedError:
-        landed = context.opened.outcomes()
-        if all(c.key in landed for c in pack.cells):
-            return
-        raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    while True:
+        _look_for_room(context, attempts)
+        workers, attempts.workers = attempts.workers, 0
+        try:
+            told = _trained_by(context, pack, workers)
+            break
+        except TrainingFailedError as error:
+            landed = context.opened.outcomes()
+            if all(c.key in landed for c in pack.cells):
+                return
+            attempts.lost += not _taken(error)
+            if attempts.lost > context.retries:
+                raise
     for text in told["notes"]:
         context.note(text)
     if told["refused"]:
         kind, *message = told["refused"]
         raise getattr(errors, kind)(*message)
+
+
+def _look_for_room(context: WorkContext, attempts: Attempts) -> None:
+    """Set ``attempts.workers`` where it is not known. Raises `Pause` where that is a line to whoever watches."""
+    if attempts.workers:
+        return
+    most, seconds = context.cell_workers, f"{context.room_seconds:g} s (execution.room_seconds)"
+    each = f"{context.cpus:g} CPUs" + (f" and {context.gpus:g} GPUs" if context.gpus else "")
+    attempts.workers = _room(context)
+    if not attempts.workers:
+        said, attempts.waits = attempts.waits, True
+        raise Pause("" if said else f"no room even for one worker of {each} within {seconds}: the cell waits for one")
+    if attempts.workers < most:
+        begin = "1 begins" if attempts.workers == 1 else f"{attempts.workers} begin"
+        raise Pause(f"no room for {most} workers of {each} each within {seconds}: {begin}, to the same numbers")
+
+
+def _room(context: WorkContext) -> int:
+    """How many workers there is room for, a power of two; 0: none. Waits up to ``context.room_seconds`` for each number."""
+    workers = context.cell_workers
+    while workers and not _fits(workers, _each(context), context.room_seconds):
+        workers //= 2
+    return workers
+
+
+def _each(context: WorkContext) -> dict[str, float]:
+    """What Ray holds for each worker."""
+    return {"CPU": context.cpus - RESERVE, **({"GPU": context.gpus} if context.gpus else {})}
+
+
+def _fits(workers: int, each: Mapping[str, float], seconds: float) -> bool:
+    """Whether Ray finds a place for ``workers`` within ``seconds``. It is given back: Ray Train asks for its own."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    asked = placement_group([dict(each)] * workers)
+    try:
+        return bool(asked.wait(seconds))
+    finally:
+        remove_placement_group(asked)
+
+
+def _taken(error: Exception) -> bool:
+    """Whether no worker began, since somebody else took their place after `_fits` had found it: nothing is lost by that."""
+    from ray.train.v2.api.exceptions import ControllerError
+
+    return isinstance(error, ControllerError) and type(error.controller_failure).__name__ == "WorkerGroupStartupTimeoutError"
+
+
+def _trained_by(context: WorkContext, pack: Pack, workers: int) -> dict[str, Any]:
+    """What the first of ``workers`` had to tell. Raises Ray's `TrainingFailedError` as soon as one is lost."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    scratch = tempfile.mkdtemp(prefix="raresearch-train-")
+    trainer = TorchTrainer(
+        _share,
+        # Notes cross no process: each worker collects its own, and the first one's come back.
+        train_loop_config={"context": replace(context, note=print), "pack": [cell_to_json(c) for c in pack.cells]},
+        torch_config=TorchConfig(backend="nccl" if context.gpus else "gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=context.gpus > 0, resources_per_worker=_each(context)),
+        run_config=RunConfig(
+            # A name of its own: Ray Train goes on silently with what it finds under one that was there before.
+            name=f"cell-{uuid.uuid4().hex[:12]}",
+            storage_path=scratch,
+            # One attempt: the next one may be of fewer workers, and workers that find no place are no reason to wait here.
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+        ),
+    )
+    try:
+        told: dict[str, Any] = json.loads(trainer.fit().return_value)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return told
 
 
 def _share(config: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.allocator import keep_freed_memory
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
-from raresearch.execution.ray_train import cell_from_json, cell_to_json, train_on_workers
+from raresearch.execution.ray_train import Attempts, Pause, cell_from_json, cell_to_json, train_on_workers
 from raresearch.execution.worker import WorkContext, run_pack
 from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
@@ -82,16 +83,19 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.pack = pack_from_json(new_config["pack"])
+        self.spread = partial(train_on_workers, attempts=Attempts())
         return True
 
     def step(self) -> dict[str, Any]:
         self.notes.clear()
         try:
-            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process, spread=train_on_workers)
+            outcomes = run_pack(self.context, self.pack, lambda cell, epoch: None, kill=end_process, spread=self.spread)
         except UserError as error:
             # Wrong input is nobody's crash: it goes to the driver as a value, which ends the run with its one line.
             refused = [type(error).__name__, error.place, error.rule, error.remedy]
             return {"cells": 0, "refused": json.dumps(refused), "done": True}
+        except Pause as pause:  # not done: Tune hears of it and calls again
+            return {"cells": 0, "says": str(pause)}
         # Nested results would be flattened by Tune before the searcher sees them.
         told = {"outcomes": json.dumps([o.to_json() for o in outcomes]), "notes": json.dumps(self.notes)}
         return {"cells": len(outcomes), **told, "done": True}
@@ -128,6 +132,11 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         self.running[trial_id] = pack
         self.trials += 1
         return {"pack": pack_to_json(pack)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A trial that is not done may have a line to say."""
+        if self.source is not None and result.get("says"):
+            self.source.noted(result["says"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pack = self.running.pop(trial_id, None)

@@ -62,6 +62,7 @@ class WorkContext:
     cpus: float = 1
     retries: int = 0
     budgets: tuple[int, ...] = ()  # epochs at which early stopping pauses a training, and the last one
+    room_seconds: float = 60  # so long they wait for room for all of them before fewer begin
 
     @cached_property
     def opened(self) -> Store:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from raresearch.report.findings import Sheet
-from raresearch.report.numbers import duration
+from raresearch.report.numbers import NONE, duration
 from raresearch.report.results import Results
 
 TITLE = "What a training takes"
 
 
 def cost_sheet(results: Results) -> Sheet | None:
-    """Epochs and seconds a training by config, in the order of the configs; None where nothing was measured.
+    """Epochs, seconds and peak memory a training by config, in the order of the configs; None where nothing was measured.
 
     Cells that were read off a longer training cost nothing and are left out.
     """
@@ -20,17 +22,19 @@ def cost_sheet(results: Results) -> Sheet | None:
     last: dict[str, int] = {}
     for cell, epoch in zip(epochs["cell"].tolist(), epochs["epoch"].tolist(), strict=True):
         last[cell] = max(epoch, last.get(cell, 0))
-    spent: dict[str, list[tuple[int, float]]] = {}
+    peaks = {row["cell"]: row["memory"] for row in results.store.cells().select(["cell", "memory"]).to_pylist()}
+    spent: dict[str, list[tuple[int, float, float | None]]] = {}
     for found in results.cells:
         if found.seconds > 0 and last.get(found.key, 0):
-            spent.setdefault(found.config, []).append((last[found.key], found.seconds))
+            spent.setdefault(found.config, []).append((last[found.key], found.seconds, peaks[found.key]))
     rows = tuple(
         (
             label,
             str(len(each)),
-            f"{np.mean([n for n, _ in each]):.1f}",
-            f"{np.median([seconds / n for n, seconds in each]):.3g}",
-            duration(float(np.median([seconds for _, seconds in each]))),
+            f"{np.mean([n for n, _, _ in each]):.1f}",
+            f"{np.median([seconds / n for n, seconds, _ in each]):.3g}",
+            duration(float(np.median([seconds for _, seconds, _ in each]))),
+            _memory([peak for _, _, peak in each if peak is not None]),
         )
         for config, label in results.labels.items()
         if (each := spent.get(config))
@@ -41,7 +45,14 @@ def cost_sheet(results: Results) -> Sheet | None:
         "mean number of epochs",
         "median, with the scoring of validation events; of trainings in a pack, each one's share",
         "median",
+        "median of the most that a worker held while it trained one, beyond what it held before: resident memory, or torch's "
+        "on a GPU; events not counted where they are in memory before; – where it trained several at once, or did not measure",
     )
     caption = "Wall-clock time of a worker on the machine of this study, and of whatever else that did at the time."
-    header = ("config", "trainings", "epochs", "seconds an epoch", "a training")
+    header = ("config", "trainings", "epochs", "seconds an epoch", "a training", "peak memory")
     return Sheet(header, rows, meanings, caption) if rows else None
+
+
+def _memory(peaks: Sequence[float]) -> str:
+    """The median of bytes in MiB."""
+    return f"{np.median(peaks) / 2**20:.0f} MiB" if peaks else NONE

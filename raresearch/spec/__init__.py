@@ -24,6 +24,7 @@
                                     # cell_seconds: 3600, worker_memory: 8 (GiB): a cell that takes more has failed
                                     # data: auto | resident | mapped | streamed, data_memory: 64 (GiB of a node, for events)
                                     # cell_workers: 2: so many train one cell together (train.micro_batches: 2 or more)
+                                    # room_seconds: 60: a cluster without room for all of them for so long: half of them go on
                                     # checkpoint_seconds: 300: how often half-trained cells are kept; null: never
     racing: {level: 0.05}           # further folds and seeds only for configs that could still be the best
     stopping: {rule: halving, rungs: [5, 15], keep: 0.33, by: val_loss}   # configs that are behind train no further

@@ -78,7 +78,8 @@ class ExecutionSpec:
     ``data`` says where events are while networks train on them, ``data_memory`` (GiB) how much of a node's memory they may
     take (`raresearch.data.residence`). ``checkpoint_seconds``: time between two checkpoints of half-trained cells, from which
     a lost one goes on; None: none are kept. ``cell_workers``: up to that many workers train one cell together, each with
-    ``cpus`` and ``gpus`` (a power of two; see `train.micro_batches`).
+    ``cpus`` and ``gpus`` (a power of two; see `train.micro_batches`). ``room_seconds``: where the cluster has no room for all
+    of them for so long, as after a node is lost, half of them go on.
     """
 
     backend: Literal["ray_tune", "local"] = "ray_tune"
@@ -92,6 +93,7 @@ class ExecutionSpec:
     data_memory: float | None = None
     checkpoint_seconds: float | None = 300
     cell_workers: int = 1
+    room_seconds: float = 60
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

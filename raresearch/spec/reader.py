@@ -301,6 +301,7 @@ _EXECUTION: Mapping[str, Callable[[Node], Any]] = {
     "data": lambda node: one_of(node, "auto", "resident", "mapped", "streamed"),
     "data_memory": lambda node: None if node.value is None else _amount(node, zero=False),
     "cell_workers": lambda node: _power_of_two(node),
+    "room_seconds": lambda node: _amount(node, zero=False),
     "checkpoint_seconds": lambda node: None if node.value is None else _amount(node, zero=True),
 }
 _STOPPING: Mapping[str, Callable[[Node], Any]] = {

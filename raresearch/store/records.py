@@ -24,6 +24,7 @@ CELLS = pa.schema(
         ("best_epoch", pa.int32()),
         ("best_val_loss", pa.float64()),
         ("seconds", pa.float64()),
+        ("memory", pa.float64()),  # bytes; null where it is not known, as in stores from before it was measured
         ("error", pa.string()),
         ("validation_events", pa.string()),
         ("test_events", pa.string()),
@@ -42,7 +43,7 @@ class CellRecord:
 
     ``epochs``: column → (E,) float64, one entry an epoch (``train_loss``, ``val_loss``, ``val_accuracy``, …).
     ``scores``: events name → (epoch numbers (K,), scores (K, N) float32 on the logit scale).
-    ``weights``: epoch → parameter name → array.
+    ``weights``: epoch → parameter name → array. ``memory``: bytes that it took at its peak (`raresearch.training.memory`).
     """
 
     cell: Cell
@@ -55,6 +56,7 @@ class CellRecord:
     scaling: str = ""
     worker: str = ""
     pack: str = ""
+    memory: float | None = None
 
 
 def cells_table(records: Sequence[CellRecord]) -> pa.Table:
@@ -71,6 +73,7 @@ def cells_table(records: Sequence[CellRecord]) -> pa.Table:
             "best_epoch": r.outcome.best_epoch,
             "best_val_loss": r.outcome.best_val_loss,
             "seconds": r.outcome.seconds,
+            "memory": r.memory,
             "error": r.outcome.error,
             "validation_events": r.validation_events,
             "test_events": r.test_events,

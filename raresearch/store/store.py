@@ -197,13 +197,15 @@ class Store:
     def cells(self) -> pa.Table:
         """One row a cell (see `records.CELLS`) plus ``landing``; ``done`` wins over ``failed`` where a cell was retried."""
         known = self._look()
+        nothing = pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
         if not known.tables:
-            return pa.schema([*CELLS, ("landing", pa.string())]).empty_table()
+            return nothing
         if self._sorted is not None and self._sorted[0] is known:
             return self._sorted[1]
         # "done" sorts before "failed": the first row of each cell is the one that counts.
         order = [(name, "ascending") for name in ("config", "fold", "seed", "cell", "state", "landing")]
-        table = pa.concat_tables(known.tables, promote_options="default").sort_by(order)
+        # With all columns of today: landings from before one came have nulls there.
+        table = pa.concat_tables([nothing, *known.tables], promote_options="default").sort_by(order)
         _, first = np.unique(_strings(table["cell"]), return_index=True)
         table = table.take(places(np.sort(first)))
         self._sorted = known, table if self.whole else _longest(table)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from raresearch.training.arrays import FoldData
 from raresearch.training.batches import epoch_order
 from raresearch.training.history import History
+from raresearch.training.memory import Peak, unknown
 from raresearch.training.optimizers import Settings
 from raresearch.training.scaling import fit_scalers
 from raresearch.training.scoring import Split, split_tensors
@@ -64,7 +65,8 @@ class FoldTensors:
 
 @dataclass(eq=False)
 class Lane:
-    """One cell under way. ``steps`` counts optimiser steps, ``seconds`` its share of the worker's time."""
+    """One cell under way. ``steps`` counts optimiser steps, ``seconds`` its share of the worker's time, ``peak`` gives the memory
+    that it took (bytes), where it had the worker to itself."""
 
     cell: Cell
     events: FoldTensors
@@ -75,6 +77,7 @@ class Lane:
     epoch: int = 0
     steps: int = 0
     seconds: float = 0.0
+    peak: Peak = unknown
 
     @classmethod
     def of(cls, cell: Cell, events: FoldTensors, study_seed: int) -> Lane:

@@ -24,6 +24,7 @@ from raresearch.training.arrays import FoldData
 from raresearch.training.crew import Crew, Solo
 from raresearch.training.kernels import Kernel, Stack, choose
 from raresearch.training.lanes import FoldTensors, Lane
+from raresearch.training.memory import gauge
 from raresearch.training.pieces import InPieces, in_pieces
 from raresearch.training.policy import Keep
 from raresearch.training.resume import Member, Moment, Resuming, identity
@@ -153,6 +154,8 @@ class _Pack:
         others: list[Cell] = []
         stack: Stack | None = None
         joining = [(lane, model)]
+        if not self.waiting:  # a peak of several is nobody's
+            lane.peak = gauge(self.work.device)
         try:
             while joining or (stack and stack.lanes) or self.waiting:
                 self._joining(kernel, width - (len(stack.lanes) if stack else 0), joining, others)
@@ -227,6 +230,7 @@ class _Pack:
     def _alone(self, lane: Lane, model: nn.Module) -> None:
         """Train one cell by the loop for networks that cannot be stacked."""
         work, cell = self.work, lane.cell
+        lane.peak = gauge(work.device)
         try:
             if in_pieces(cell.config):
                 training: Alone = InPieces.join(lane, work.experiment, work.study_seed, work.crew)
@@ -296,7 +300,8 @@ class _Pack:
                 # A larger budget would change nothing where the patience is at its end: those cells are done, too.
                 ended = self._longer(lane.cell) if lane.out_of_patience else []
                 for cell in [lane.cell, *ended]:
-                    records.append(lane.history.record(cell, lane.events.data, lane.events.scaling, lane.seconds))
+                    record = lane.history.record(cell, lane.events.data, lane.events.scaling, lane.seconds)
+                    records.append(replace(record, memory=lane.peak()))
         self._settle(records)
 
     def _fail(self, cells: Sequence[Cell], reason: str) -> None:

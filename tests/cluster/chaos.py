@@ -214,7 +214,7 @@ def rows(run: Path) -> list[tuple[str, str]]:
 def tables(run: Path) -> tuple[object, ...]:
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(run)
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"])
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):

@@ -118,7 +118,7 @@ def raresearch(*arguments, env, status=0):
 
 def without_times(run):
     study = rs.open(run)
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"]).to_pylist()
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"]).to_pylist()
     return cells, study.epochs().to_pylist(), study.table().to_csv()
 
 

@@ -163,7 +163,7 @@ def machine(tmp_path, monkeypatch):
 
 
 def tables(study):
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"]).to_pylist()
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"]).to_pylist()
     return cells, study.epochs().to_pylist(), study.table().to_csv()
 
 

@@ -30,7 +30,7 @@ def cluster():
 
 
 def landed(study):
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"]).to_pylist()
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"]).to_pylist()
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):

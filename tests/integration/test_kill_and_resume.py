@@ -112,7 +112,7 @@ def running(log):
 def tables(folder):
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(folder / "run")
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"])
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):

@@ -27,7 +27,7 @@ objective: roc_auc
 keep: {scores: all, weights: best}
 execution: {backend: local}
 """
-SCHEDULING = ("seconds", "worker", "pack", "landing")
+SCHEDULING = ("seconds", "memory", "worker", "pack", "landing")
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def wait_for_passes(folder, process, number, seconds=200):
 def tables(place):
     """Everything that a study is judged by, without times, workers and landing names."""
     study = rs.open(place)
-    cells = study.cells().drop_columns(["seconds", "worker", "pack", "landing"])
+    cells = study.cells().drop_columns(["seconds", "memory", "worker", "pack", "landing"])
     scores = {}
     for row in study.cells().to_pylist():
         for events in (row["validation_events"], row["test_events"]):

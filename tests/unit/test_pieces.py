@@ -9,7 +9,6 @@ import torch
 from torch import distributed, nn
 
 from raresearch.errors import SpecError, UserError
-from raresearch.execution.ray_train import check_room
 from raresearch.experiment import Experiment, parameters
 from raresearch.spec import load
 from raresearch.store.checkpoints import Checkpoints
@@ -277,8 +276,3 @@ def test_workers_without_pieces_or_without_machines_are_one_line(tmp_path):
     with pytest.raises(SpecError, match=r"train\.micro_batches: must be a power of two"):
         study("cell_workers: 1", "train.micro_batches: 6")
     assert study("cell_workers: 4", "train.micro_batches: 8").execution.cell_workers == 4
-    with pytest.raises(UserError, match="4 workers of 1 CPUs for each cell, and the cluster has 2"):
-        check_room(4, 1, 0, {"CPU": 2.0})
-    with pytest.raises(UserError, match="2 workers of 1 GPUs for each cell, and the cluster has 0"):
-        check_room(2, 1, 1, {"CPU": 2.0})
-    check_room(2, 1, 0, {"CPU": 2.0})

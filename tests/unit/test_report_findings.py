@@ -162,6 +162,19 @@ def test_a_config_costs_the_median_of_its_trainings_and_what_was_read_off_anothe
     assert sheet is not None
     a, b = (int((results.epochs["cell"] == c.key).sum()) for c in [c for c in cells if c.config == first][:2])
     each = f"{(6 / a + 12 / b) / 2:.3g}"
-    assert sheet.rows == ((results.labels[first], "2", f"{(a + b) / 2:.1f}", each, "9.0 s"),)
+    assert sheet.rows == ((results.labels[first], "2", f"{(a + b) / 2:.1f}", each, "9.0 s", "–"),)
     assert results.labels[second] not in {row[0] for row in sheet.rows}
     assert cost_sheet(replace(results, cells=tuple(replace(c, seconds=0.0) for c in results.cells))) is None
+
+
+def test_a_config_takes_the_median_of_the_peaks_that_were_measured(results, monkeypatch):
+    first = next(iter(results.labels))
+    mine = [c.key for c in results.cells if c.config == first]
+    peaks = dict(zip(mine, (30 * 2.0**20, None, 50 * 2.0**20), strict=True))
+    cells = results.store.cells()
+    memory = pa.array([peaks.get(key) for key in cells["cell"].to_pylist()], pa.float64())
+    column = cells.schema.get_field_index("memory")
+    monkeypatch.setattr(type(results.store), "cells", lambda store: cells.set_column(column, "memory", memory))
+    sheet = cost_sheet(replace(results, cells=tuple(replace(c, seconds=1.0) for c in results.cells)))
+    assert {row[0]: row[-1] for row in sheet.rows} == {n: "40 MiB" if c == first else "–" for c, n in results.labels.items()}
+    assert len(sheet.header) == len(sheet.meanings) == len(sheet.rows[0])
