@@ -161,6 +161,7 @@ class ScoreReader:
         self.store = store
         self._cells: dict[str, dict[str, Any]] | None = None
         self._last: tuple[tuple[Ensemble, ...], list[_Together]] | None = None
+        self._sample: tuple[pa.Table, Labelled] | None = None  # the last list of events
         self._events = lru_cache(maxsize=64)(store.events)
         self._landing = lru_cache(maxsize=256)(lambda name, events: Landing.read(store, name, events))
 
@@ -214,8 +215,15 @@ class ScoreReader:
     def validation(self, ensemble: Ensemble) -> Labelled:
         """The ensemble's scores of its validation events with their labels, all folds together."""
         parts = list(self.combined(ensemble, "validation"))
-        table = parts[0][0] if len(parts) == 1 else pa.concat_tables([t for t, _ in parts])
-        return labelled(table, np.concatenate([s for _, s in parts]))
+        if len(parts) > 1:
+            return labelled(pa.concat_tables([t for t, _ in parts]), np.concatenate([s for _, s in parts]))
+        table, scores = parts[0]
+        # Thousands of ensembles score one list of events: its columns are made arrays once. The table is held, so no other has its id.
+        held, sample = self._sample if self._sample is not None else (None, None)
+        if sample is None or held is not table:
+            sample = labelled(table, scores)
+            self._sample = table, sample
+        return replace(sample, scores=scores)
 
     def values(self, ensembles: Sequence[Ensemble], fom: FigureOfMerit) -> Array:
         """(E,) ``fom`` of every ensemble on validation, without intervals: many at once, several times faster than `estimate`.

@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from raresearch.store.store import Store
 from raresearch.types import Estimate, digest
 
 FILE = "estimates.json"
+_values = attrgetter(*(field.name for field in fields(Estimate)))  # `asdict` copies deeply: ten times slower
 LEAST = 64  # new entries that are worth writing all of them
 
 
@@ -59,7 +61,7 @@ class KeptEstimates:
 
     def put(self, key: str, evaluated: Evaluated) -> None:
         """Keep ``evaluated`` at the next `write`."""
-        entry = {"e": {n: list(asdict(e).values()) for n, e in evaluated.estimates.items()}, "n": evaluated.notes}
+        entry = {"e": {n: _values(e) for n, e in evaluated.estimates.items()}, "n": evaluated.notes}
         self._now[key] = entry
         self._new += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,11 @@ class CellResult:
         return tuple(m.epoch for m in self.ensemble.members) if self.ensemble else ()
 
 
+def _mean(values: Sequence[float]) -> float:
+    """Most often of one value, tens of thousands of times a report: an array for each would take a second."""
+    return float(values[0]) if len(values) == 1 else float(np.mean(values))
+
+
 @dataclass(frozen=True)
 class Repeat:
     """One seed of one config: its cells of all folds. A repeat counts as done when every fold is."""
@@ -64,12 +70,12 @@ class Repeat:
 
     def value(self, fom: str) -> float:
         """Mean over folds of the estimates of ``fom``; NaN where a fold has none."""
-        return float(np.mean([c.estimates[fom].value if fom in c.estimates else np.nan for c in self.cells]))
+        return _mean([c.estimates[fom].value if fom in c.estimates else math.nan for c in self.cells])
 
     @property
     def epoch(self) -> float:
         """Mean over folds and chosen members of the epoch."""
-        return float(np.mean([np.mean(c.epochs) for c in self.cells]))
+        return _mean([_mean(c.epochs) for c in self.cells])
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,8 @@ def gather(
     foms = distinct(objective, others)
     paused, stopped = store.paused(), store.stopped()
     rows = [row for row in store.cells().to_pylist() if row["cell"] not in paused]
-    configs = {row["config"]: parse_config(row["values"]) for row in rows}
+    # Of thousands of cells; parsed once a config.
+    configs = {config: parse_config(text) for config, text in {row["config"]: row["values"] for row in rows}.items()}
     names = label_configs(configs, labels)
     epochs, reader, notes = epoch_table(store), ScoreReader(store), dict[str, None]()
     made = ensembles if ensembles is not None else select(epochs, rule) if len(epochs) else ()

@@ -167,6 +167,15 @@ def test_folds_score_their_own_validation_events_and_all_test_events(folded):
     assert len(test) == N
 
 
+def test_one_reader_gives_each_fold_its_own_events_and_scores(folded):
+    ensembles, reader = folded.select(LastK(2)).ensembles, ScoreReader(folded.store)
+    assert len({tuple(reader.validation(e).event_id.tolist()) for e in ensembles}) == 3
+    for ensemble in [*ensembles, *ensembles[::-1]]:
+        mine, alone = reader.validation(ensemble), ScoreReader(folded.store).validation(ensemble)
+        for name in ("event_id", "scores", "label", "weight", "class_number"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(alone, name))
+
+
 def test_a_rule_with_scores_works_wherever_the_epoch_table_of_a_store_is_used(study):
     chosen = select(epoch_table(study.store), BestOfRepeats(fom="roc_auc", epochs=5), "config")
     assert [len(e.members) for e in chosen] == [1, 1, 1]

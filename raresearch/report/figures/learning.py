@@ -25,12 +25,14 @@ def draw(results: Results) -> Drawing | None:
     columns = min(len(configs), 6 if len(configs) > 12 else 4 if len(configs) > 3 else 3)
     lines = math.ceil(len(configs) / columns)
     figure = canvas(max(1.95 * columns + 1, 7), 1.8 * lines + 1.2 if lines > 1 else 4.6, results.stamp)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    # Equal limits, not shared axes: of 24 shared ones each looks through all others for every tick.
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
     drawn = [_panel(axes, results, config, groups[config]) for axes, config in zip(panels, configs, strict=False)]
-    _limits(panels[0], drawn)
+    _limits(panels[: len(configs)], drawn)
     for axes in panels[len(configs) :]:
         axes.remove()
-    _ticks_of_last(panels, columns, len(configs))
+    for number, axes in enumerate(panels[: len(configs)]):
+        axes.tick_params(labelbottom=number >= len(configs) - columns, labelleft=number % columns == 0)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3)
     for number, axes in enumerate(panels[: len(configs)]):
@@ -66,25 +68,27 @@ def _panel(axes: Any, results: Results, config: str, rows: EpochTable) -> list[C
 
 def _chosen(results: Results, config: str, rows: EpochTable) -> Any:
     """(M, 2): epoch and validation loss of every chosen member."""
-    loss = {(str(c), int(e)): v for c, e, v in zip(rows["cell"], rows["epoch"], rows["val_loss"], strict=True)}
+    columns = (rows[name].tolist() for name in ("cell", "epoch", "val_loss"))
+    loss = {(c, e): v for c, e, v in zip(*columns, strict=True)}
     members = [m for c in results.cells if c.config == config and c.ensemble for m in c.ensemble.members]
     return np.asarray([(m.epoch, loss[(m.cell, m.epoch)]) for m in members]).reshape(-1, 2)
 
 
-def _limits(axes: Any, drawn: list[list[Curve]]) -> None:
-    """The first epochs of an untrained network would flatten all the rest: the axis holds 95 % of the means."""
+def _limits(panels: Any, drawn: list[list[Curve]]) -> None:
+    """The same in all panels. The first epochs of an untrained network would flatten all the rest: the axis of the loss holds
+    95 % of the means."""
     means = np.concatenate([c.mean for curves in drawn for c in curves])
     if not len(means):
         return
+    ends = np.asarray([axes.dataLim.intervalx for axes in panels])
+    first, last = float(ends[:, 0].min()), float(ends[:, 1].max())
+    aside = 0.05 * (last - first) or 0.05
+    for axes in panels:
+        axes.set_xlim(first - aside, last + aside)
     low, high = float(means.min()), float(np.quantile(means, 0.95))
     margin = 0.08 * (high - low) or 0.1
-    axes.set_ylim(low - margin, high + margin)
-
-
-def _ticks_of_last(panels: Any, columns: int, n: int) -> None:
-    """Shared axes hide the numbers of all but the lowest row; panels above a removed one need theirs."""
-    for axes in panels[max(n - columns, 0) : n]:
-        axes.tick_params(labelbottom=True)
+    for axes in panels:
+        axes.set_ylim(low - margin, high + margin)
 
 
 def _caption(results: Results, configs: list[str]) -> str:

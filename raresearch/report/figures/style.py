@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -47,6 +48,7 @@ RC: dict[str, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "raresearch",
 }
+DPI = 150
 STAMP = 0.2  # inches that the line at the foot takes
 MARKERS = "osD^vPX"
 MOST_LINES = 8  # configs in one set of axes that can still be told apart
@@ -120,16 +122,14 @@ def error_bars(std: Sequence[float | None]) -> Array:
 
 def encode(figure: Figure) -> tuple[bytes, bytes]:
     """The figure as PNG (150 dots an inch) and as SVG; the same figure gives the same bytes."""
-    png = _encode(figure, "png", {"Software": "raresearch"})
+    # Through the canvases: `savefig` draws everything once more before each file, for a layout that a canvas makes by itself.
+    figure.set_dpi(DPI)
+    png, svg = io.BytesIO(), io.BytesIO()
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": "raresearch"})
     # What was laid out for the first file holds for the second: the layout takes as long as the drawing.
     figure.set_layout_engine("none")
-    return png, _encode(figure, "svg", {"Date": None, "Creator": "raresearch"})
-
-
-def _encode(figure: Figure, form: str, metadata: Mapping[str, str | None]) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format=form, dpi=150, metadata=metadata)
-    return out.getvalue()
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": "raresearch"})
+    return png.getvalue(), svg.getvalue()
 
 
 def observer_scale(values: Array) -> str:
