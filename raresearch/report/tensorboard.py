@@ -10,7 +10,6 @@ Written from TensorBoard's own record writer and protocol buffers: neither torch
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from raresearch.report.curves import Curve, mean_curve
 from raresearch.report.labels import differing, value_text
 from raresearch.report.numbers import Spread
-from raresearch.report.records import records
 from raresearch.report.results import Results
 from raresearch.types import Array, EpochTable
 
@@ -54,18 +52,14 @@ class Run:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Values by tag at ``step``; those that are not finite are left out."""
-        self.curves(np.asarray([step]), {tag: np.asarray([value]) for tag, value in values.items()})
+        found = [Summary.Value(tag=t, simple_value=v) for t, v in values.items() if np.isfinite(v)]
+        if found:
+            self._write(Event(wall_time=self._time, step=step, summary=Summary(value=found)))
 
     def curves(self, steps: Array, columns: Mapping[str, Array]) -> None:
-        """``columns`` (E,) by tag at ``steps`` (E,); values that are not finite are left out."""
-        events = []
-        rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-        for step, row in zip(steps.tolist(), rows, strict=True):
-            found = [Summary.Value(tag=t, simple_value=v) for t, v in zip(columns, row, strict=True) if math.isfinite(v)]
-            if found:
-                event = Event(wall_time=self._time, step=step, summary=Summary(value=found)).SerializeToString()
-                events.append(event)
-        self._file.write(records(events))
+        """``columns`` (E,) by tag at ``steps`` (E,)."""
+        for row, step in enumerate(steps):
+            self.scalars(int(step), {tag: float(values[row]) for tag, values in columns.items()})
 
     def hparams(self, tag: str, content: Any) -> None:
         """One message of the HParams plug-in."""

@@ -18,7 +18,8 @@ after on a busy machine (21.5 s and 16.6 s in all):
 comparisons  figures of merit of all configs on one resample in one call, not 121: predicted a tenth of 2.9 s, seen 0.6 s
 figures      `savefig` draws each figure once more before each file, for its layout; without it predicted 26 % less, seen 6.3 -> 4.6 s
              of encoding, part of it from the axes of 24 panels of learning curves, which are shared no longer; in all 8.1 -> 6.0 s
-TensorBoard  checksums by tables for all events of a file at once: predicted 0.3 s less, seen 1.4 -> 0.9 s
+TensorBoard  checksums by tables for all events of a file at once, instead of byte by byte in Python: predicted 0.3 s less, seen
+             1.4 -> 0.9 s; not taken afterwards: the format's own writer is worth half a second (so 15.3 s is 15.8 s)
 evaluation   the arrays of a list of events made once for all cells, no deep copies: no number was predicted, seen 7.0 -> 6.7 s, next
              to nothing; what is left is mostly one call of the figure of merit a cell, since none gives many intervals at once
 

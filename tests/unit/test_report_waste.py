@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from raresearch.metrics.areas import RocAuc
 from raresearch.report.curves import Curve
 from raresearch.report.figures import learning
 from raresearch.report.figures.style import canvas
-from raresearch.report.records import records
 from raresearch.statistics import bootstrap
 from raresearch.statistics.bootstrap import MOST, event_draws, resample
 from raresearch.statistics.panel import Block, Panel
 from raresearch.types import Array
-
-
-@pytest.mark.parametrize("lengths", [[4], [5, 130, 5, 131, 7], [300] * 3, []])
-def test_records_are_the_bytes_of_tensorboards_own_writer(lengths: list[int]) -> None:
-    events = [np.random.default_rng(n).integers(256, size=length, dtype=np.uint8).tobytes() for n, length in enumerate(lengths)]
-    file = io.BytesIO()
-    for event in events:
-        RecordWriter(file).write(event)
-    assert records(events) == file.getvalue()
 
 
 def _panel(seed: int, repeats: int, events: int = 40, weight: float = 1.0) -> Panel:
