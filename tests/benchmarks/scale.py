@@ -11,9 +11,9 @@ reading  `status` and `report` on a store of 10^6 epoch rows, beside pyarrow rea
          report, one of an unchanged store (which only finds that out), one made again from the kept
          estimates, and one where 100 of 10^4 cells landed since (their files are touched: what they say stays the same)
 
-The first report of 10^6 rows took 24.2 s (17.8 s of CPU) and one after a landing 17.1 s (13.3 s), by the command line on two cores
-with little else on them, one run each; now 15.3 s (12.2 s) and 11.4 s (8.9 s). Shares, seconds of CPU of one run before and one
-after on a busy machine (21.5 s and 16.6 s in all):
+The first report of 10^6 rows took 18.8 s (16.0 s of CPU) and one after a landing 14.0 s (12.6 s), by the command line on two quiet
+cores, one run each; now 11.9 s (10.6 s) and 10.8 s (9.5 s). Shares, seconds of CPU of one run before and one after while the machine
+was busy (21.5 s and 16.6 s in all):
 
 comparisons  figures of merit of all configs on one resample in one call, not 121: predicted a tenth of 2.9 s, seen 0.6 s
 figures      `savefig` draws each figure once more before each file, for its layout; without it predicted 26 % less, seen 6.3 -> 4.6 s
@@ -21,10 +21,11 @@ figures      `savefig` draws each figure once more before each file, for its lay
 TensorBoard  checksums by tables for all events of a file at once, instead of byte by byte in Python: predicted 0.3 s less, seen
              1.4 -> 0.9 s; not taken afterwards: the format's own writer is worth half a second (so 15.3 s is 15.8 s)
 evaluation   the arrays of a list of events made once for all cells, no deep copies: no number was predicted, seen 7.0 -> 6.7 s, next
-             to nothing; what is left is mostly one call of the figure of merit a cell, since none gives many intervals at once
+             to nothing; configs are now parsed once, not once a cell, which came after this pair
 
-Two seconds are far: imports (1.1 s there) and eight figures (6.0 s) alone take more. Not tried: figures kept by their content, which
-would help after a landing, and a second process.
+What is left on quiet cores (s of CPU, first and after a landing): figures 4.1 and 4.0, gathering and evaluating 4.1 and 2.2,
+TensorBoard 0.6, comparisons 0.6, imports 0.9 and some 1.3 besides. Two seconds are far: figures and imports alone take 5. Not
+tried: figures kept by their content, which would help after a landing, and a second process.
 """
 
 from __future__ import annotations
