@@ -19,7 +19,7 @@ comparisons  figures of merit of all configs on one resample in one call, not 12
 figures      `savefig` draws each figure once more before each file, for its layout; without it predicted 26 % less, seen 6.3 -> 4.6 s
              of encoding, part of it from the axes of 24 panels of learning curves, which are shared no longer; in all 8.1 -> 6.0 s
 TensorBoard  checksums by tables for all events of a file at once, instead of byte by byte in Python: predicted 0.3 s less, seen
-             1.4 -> 0.9 s; not taken afterwards: the format's own writer is worth half a second (so 15.3 s is 15.8 s)
+             1.4 -> 0.9 s; not taken afterwards: the format's own writer is worth half a second (half a second more than the above)
 evaluation   the arrays of a list of events made once for all cells, no deep copies: no number was predicted, seen 7.0 -> 6.7 s, next
              to nothing; configs are now parsed once, not once a cell, which came after this pair
 
