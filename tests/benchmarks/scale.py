@@ -6,7 +6,8 @@ driver   tiny cells, one to a pack, through `ray_tune` with two workers: seconds
 loop     the same number of packs through the study and the store alone, in this process, landing without training: what
          raresearch's own driver costs, beside Tune's share of the above
 busy     cells of two seconds on two workers: which part of the workers' time is spent in cells
-watching `watch` and `status` on 2,000 cells x 100 epochs that landed one by one, beside starting Python with pyarrow and rich
+watching `watch` and `status` on 2,000 cells x 100 epochs, one repeat that landed cell by cell and ten that landed together, beside
+         starting Python with pyarrow and rich
 reading  `status` and `report` on a store of 10^6 epoch rows, beside pyarrow reading one Parquet file of the same rows: the first
          report, one of an unchanged store (which only finds that out), one made again from the kept
          estimates, and one where 100 of 10^4 cells landed since (their files are touched: what they say stays the same)
@@ -79,7 +80,7 @@ class Slow(Toy):
         return super().forward(model, inputs, config)
 """
 ROWS = (100, 100, 100)  # configs, repeats, epochs
-WATCHED = (2000, 1, 100)
+WATCHED = {"one_repeat": (2000, 1, 100), "ten_repeats": (200, 10, 100)}
 EVENTS = 20
 
 
@@ -196,14 +197,16 @@ def reading(folder: Path) -> dict[str, Any]:
 
 
 def watching(folder: Path) -> dict[str, Any]:
-    """The first commands on a store without index and remembered values, and the median of five later ones."""
-    store = _store(folder, WATCHED)
-    first = {f"{name}_first": _command(name, store.root) for name in ("watch", "status")}
-    later = {name: float(np.median([_command(name, store.root) for _ in range(5)])) for name in ("watch", "status")}
+    """For each store the first commands without index and remembered values, and the median of five later ones."""
     code = "import pyarrow.parquet, pyarrow.compute, rich.live, click"
     start = float(np.median([_seconds([sys.executable, "-c", code]) for _ in range(5)]))
-    ratios = {f"{name}_over_start": later[name] / start for name in later}
-    return {"cells": WATCHED[0], **first, **later, "python_with_pyarrow_and_rich": start, **ratios}
+    found: dict[str, Any] = {"python_with_pyarrow_and_rich": start}
+    for shape, rows in WATCHED.items():
+        store = _store(_fresh(folder, shape), rows)
+        first = {f"{name}_first": _command(name, store.root) for name in ("watch", "status")}
+        later = {name: float(np.median([_command(name, store.root) for _ in range(5)])) for name in ("watch", "status")}
+        found[shape] = {**first, **later, **{f"{name}_over_start": later[name] / start for name in later}}
+    return found
 
 
 def _store(folder: Path, rows: tuple[int, int, int]) -> Store:
