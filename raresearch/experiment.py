@@ -268,6 +268,7 @@ COMMON_DEFAULTS: Mapping[str, Value] = {
     "train.window": 0,
     "train.micro_batches": 1,
     "train.channels_last": False,
+    "train.compile": False,
 }
 
 COMMON_DESCRIBED: Mapping[str, str] = {
@@ -286,6 +287,7 @@ COMMON_DESCRIBED: Mapping[str, str] = {
     "train.pack": "trainings of one shape at a time in one worker: auto, off or a number; changes no result",
     "train.window": "events among which an epoch's order is random, for events read from disk in runs; 0: all of them",
     "train.micro_batches": "pieces in which each batch is computed, a power of two: less memory, or several workers for one cell",
+    "train.compile": "the network through torch.compile: faster steps after minutes of compiling; other last bits",
     "train.channels_last": "images with their channels innermost, which some GPUs compute faster",
 }
 

@@ -23,7 +23,12 @@ PREFIXES = ("data.", "model.", "train.")
 MOOT = frozenset({"train.pack"})
 #: names that came after the first studies, with the values at which a config says no more than one without them: cells keep
 #: their keys
-LATER: Mapping[str, Value] = {"train.window": 0, "train.micro_batches": 1, "train.channels_last": False}
+LATER: Mapping[str, Value] = {
+    "train.window": 0,
+    "train.micro_batches": 1,
+    "train.channels_last": False,
+    "train.compile": False,
+}
 
 
 def freeze(value: Any) -> Value:

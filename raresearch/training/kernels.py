@@ -73,7 +73,9 @@ def choose(experiment: Experiment, lane: Lane, model: nn.Module, study_seed: int
     if experiment.optimizer(list(model.parameters()), lane.cell.config) is not None:
         return Kernel(("alone", lane.cell.key), None, 0, "the experiment brings its own optimiser")
     if in_pieces(lane.cell.config):
-        return Kernel(("alone", lane.cell.key), None, 0, "its batches are computed in pieces, or in bfloat16 or channels-last")
+        return Kernel(
+            ("alone", lane.cell.key), None, 0, "its batches are computed in pieces, or in bfloat16, channels-last or compiled"
+        )
     common = (lane.batch_size, str(lane.events.dtype))
     layers = read_layers(model)
     flat = len(lane.events.train.inputs) == 1 and next(iter(lane.events.train.inputs.values())).ndim == 2

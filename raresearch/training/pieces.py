@@ -23,6 +23,7 @@ from torch import nn
 
 from raresearch.errors import SpecError
 from raresearch.experiment import Batch, Experiment
+from raresearch.training.compiled import compile_network, compiles
 from raresearch.training.crew import Crew, Solo
 from raresearch.training.lanes import Lane
 from raresearch.training.noise import HashedDropout, hashed
@@ -37,7 +38,8 @@ TOLERANCE = 1e-4  # between the loss of a batch and that of its pieces
 
 def in_pieces(config: Config) -> bool:
     """Whether ``config`` asks for this loop."""
-    return pieces_of(config) > 1 or config.get("train.precision") == "bfloat16" or bool(config.get("train.channels_last"))
+    own = config.get("train.precision") == "bfloat16" or bool(config.get("train.channels_last")) or compiles(config)
+    return pieces_of(config) > 1 or own
 
 
 def pieces_of(config: Config) -> int:
@@ -58,6 +60,8 @@ class InPieces(Alone):
         made.crew, made.noise_seed = crew, torch_seed(lane.cell, study_seed, "noise")
         if lane.cell.config.get("train.channels_last"):
             made.model.to(memory_format=torch.channels_last)
+        if compiles(lane.cell.config):
+            compile_network(made.model, lane.events.device)
         if type(experiment).loss is not Experiment.loss:
             made._check_loss()
         return made
@@ -105,7 +109,9 @@ class InPieces(Alone):
             torch.manual_seed(self._seed(counter))
             inputs = self.experiment.augment({n: t[rows] for n, t in train.inputs.items()}, config)
             noise = torch.tensor(lane.noise, dtype=torch.int32, device=lane.events.device)
-            with HashedDropout(noise, counter):
+            # Compiled code takes a number for a constant, and would be compiled again for each step's.
+            step = torch.tensor(counter, dtype=torch.int32, device=noise.device) if compiles(config) else counter
+            with HashedDropout(noise, step):
                 output = self._forward(inputs)
             loss = self.experiment.loss(output, Batch(inputs, train.label[rows], train.weight[rows]), config) * share
             loss.backward()  # type: ignore[no-untyped-call]
