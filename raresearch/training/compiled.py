@@ -36,8 +36,7 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
     if not any(shutil.which(name) for name in ([asked] if asked else ["g++", "clang++", "c++"])):
         rule = f"needs a C++ compiler, and {asked or 'g++ or clang++'} is not on the PATH of this worker ({device.type})"
         raise SpecError("train.compile", rule, "install one (apt install g++), name it in CXX, or leave train.compile out")
-    # As many compilers at once as the worker has threads: a pool of one for each core would disturb the workers beside it, and a
-    # process forked from one that has such a pool waits for it without end.
+    # As many compilers at once as the worker has threads: a pool of one for each core would disturb the workers beside it.
     from torch._inductor import config as inductor
 
     inductor.compile_threads = torch.get_num_threads()

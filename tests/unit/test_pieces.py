@@ -276,13 +276,3 @@ def test_workers_without_pieces_or_without_machines_are_one_line(tmp_path):
     with pytest.raises(SpecError, match=r"train\.micro_batches: must be a power of two"):
         study("cell_workers: 1", "train.micro_batches: 6")
     assert study("cell_workers: 4", "train.micro_batches: 8").execution.cell_workers == 4
-
-
-@pytest.mark.slow
-def test_a_compiled_network_has_the_same_bits_on_two_workers(tmp_path):
-    chosen = cell(Images(), **{"train.micro_batches": 4, "train.compile": True})
-    alone, *found = [
-        r for size in (1, 2) for r in on_workers(lambda crew: train(Images(), chosen, crew=crew), tmp_path / f"{size}", size)
-    ]
-    assert alone.outcome.state == "done", alone.outcome.error
-    assert all(same(each, alone) for each in found)
