@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from raresearch.types import Array
 
@@ -109,6 +109,6 @@ class Race:
         values = sound[config]
         mean, leader = leaders[len(values)]
         looks = max(self.rounds - self.first, 1) * max(len(sound) - 1, 1)
-        quantile = -float(stdtrit(degrees, self.level / looks))
+        quantile = -float(scipy.special.stdtrit(degrees, self.level / looks))
         margin = quantile * sigma * math.sqrt(2 / len(values))
         return Verdict(config, len(values), leader, mean - float(np.mean(values)), margin)

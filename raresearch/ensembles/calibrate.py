@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy
 
 from raresearch.errors import SelectionError, nearest
 from raresearch.types import Array
@@ -35,7 +35,7 @@ class Calibration:
             half = len(self.parameters) // 2
             return np.asarray(np.interp(scores, self.parameters[:half], self.parameters[half:]))
         slope, offset = (*self.parameters, 0.0)[:2]
-        return np.asarray(expit(slope * _logit(scores) + offset))
+        return np.asarray(scipy.special.expit(slope * _logit(scores) + offset))
 
 
 def calibrate(kind: str, scores: Array, label: Array, weight: Array) -> Calibration:
@@ -85,7 +85,7 @@ def _platt(x: Array, y: Array, w: Array) -> Array:
 
     def loss(p: Array) -> tuple[float, Array]:
         pull = 1e-6 * (p - [1.0, 0.0])
-        residual = w * (expit(p[0] * z + p[1]) - y)
+        residual = w * (scipy.special.expit(p[0] * z + p[1]) - y)
         value = _log_loss(p[0] * z + p[1], y, w) + 0.5e-6 * float(((p - [1.0, 0.0]) ** 2).sum())
         return value, np.asarray([residual @ z, residual.sum()]) + pull
 
@@ -93,7 +93,7 @@ def _platt(x: Array, y: Array, w: Array) -> Array:
 
 
 def _logit(scores: Array) -> Array:
-    return np.asarray(logit(np.clip(scores, EDGE, 1.0 - EDGE)))
+    return np.asarray(scipy.special.logit(np.clip(scores, EDGE, 1.0 - EDGE)))
 
 
 def _log_loss(z: Array, y: Array, w: Array) -> float:

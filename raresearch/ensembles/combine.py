@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from raresearch.errors import SelectionError, nearest
 from raresearch.types import Array
@@ -76,7 +76,7 @@ def mean_of_logits(logits_MN: Array, weights_M: Sequence[float]) -> Array:
     """
     weights = np.asarray(weights_M, dtype=np.float64)
     mean: Array = (weights / weights.sum()) @ logits_MN.astype(np.float64)
-    return np.asarray(expit(mean))
+    return np.asarray(scipy.special.expit(mean))
 
 
 def mean_of_ranks(logits_MN: Array, weights_M: Sequence[float], reference_MV: Array) -> Array:
@@ -110,7 +110,7 @@ def median_of_scores(logits_MN: Array, weights_M: Sequence[float]) -> Array:
     """
     weights = np.asarray(weights_M, dtype=np.float64) / np.sum(weights_M)
     order = np.argsort(logits_MN, axis=0, kind="stable")
-    ranked = expit(np.take_along_axis(logits_MN.astype(np.float64), order, axis=0))
+    ranked = scipy.special.expit(np.take_along_axis(logits_MN.astype(np.float64), order, axis=0))
     below = np.cumsum(weights[order], axis=0)
     # A weight that sums to a half up to rounding is a half.
     low = (below >= 0.5 - 1e-12).argmax(axis=0)
@@ -154,7 +154,7 @@ def additive(name: str, logits_MN: Array) -> Array:
 
 def finish(name: str, mean: Array) -> Array:
     """From the weighted mean of `additive` to the combined score."""
-    return np.asarray(expit(mean)) if name == "logits" else mean
+    return np.asarray(scipy.special.expit(mean)) if name == "logits" else mean
 
 
 def mixture_weights(logits_MN: Array, label: Array, weight: Array, tolerance: float = 1e-9, most: int = 2000) -> Array:
@@ -168,7 +168,7 @@ def mixture_weights(logits_MN: Array, label: Array, weight: Array, tolerance: fl
     if not counted.any():
         raise SelectionError("combine 'weighted'", "no labelled events to fit weights on", "use combine: scores")
     logits, signal = logits_MN[:, counted].astype(np.float64), label[counted] == 1
-    likelihood = expit(np.where(signal, logits, -logits))
+    likelihood = scipy.special.expit(np.where(signal, logits, -logits))
     share = weight[counted] / weight[counted].sum()
     weights = np.full(len(logits), 1.0 / len(logits))
     before = -np.inf

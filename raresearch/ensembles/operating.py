@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from raresearch.ensembles.evaluation import Labelled
 from raresearch.errors import DataError, SpecError
@@ -169,7 +169,7 @@ def _of(sample: Labelled, species: Species, classes: tuple[str, ...]) -> tuple[A
 def _true_fraction(rank: float, n: float, value: float, level: float, threshold: float) -> Estimate:
     """The true fraction above the ``rank``-th highest of ``n`` scores: Beta(rank, n - rank + 1)."""
     tail = 0.5 - check_level(level) / 2
-    low, high = special.betaincinv(rank, n - rank + 1.0, [tail, 1.0 - tail])
+    low, high = scipy.special.betaincinv(rank, n - rank + 1.0, [tail, 1.0 - tail])
     return Estimate(value, min(float(low), value), max(float(high), value), n, level, "order statistics", threshold=threshold)
 
 

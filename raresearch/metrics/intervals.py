@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # `scipy.special` loads when it is used: a quarter of a second that `watch` and `status` need not pay
 
 from raresearch.errors import DataError, SpecError
 from raresearch.types import ONE_SIGMA, Array
@@ -41,7 +41,7 @@ def quantile_z(level: float) -> float:
     >>> round(quantile_z(0.95), 3)
     1.96
     """
-    return float(special.ndtri(0.5 + check_level(level) / 2))
+    return float(scipy.special.ndtri(0.5 + check_level(level) / 2))
 
 
 def clopper_pearson(passed: npt.ArrayLike, trials: npt.ArrayLike, level: float = ONE_SIGMA) -> Interval:
@@ -59,8 +59,8 @@ def clopper_pearson(passed: npt.ArrayLike, trials: npt.ArrayLike, level: float =
     k, n = _counts(passed, trials)
     alpha = 1.0 - check_level(level)
     # A zero shape parameter is outside the beta distribution; those ends are set by the policy, whatever is put here.
-    low = special.betaincinv(np.where(k > 0, k, 1.0), n - k + 1.0, alpha / 2)
-    high = special.betaincinv(k + 1.0, np.where(n > k, n - k, 1.0), 1.0 - alpha / 2)
+    low = scipy.special.betaincinv(np.where(k > 0, k, 1.0), n - k + 1.0, alpha / 2)
+    high = scipy.special.betaincinv(k + 1.0, np.where(n > k, n - k, 1.0), 1.0 - alpha / 2)
     return Interval(np.where(k > 0, low, 0.0), np.where(n > k, high, 1.0))
 
 
@@ -99,8 +99,8 @@ def poisson(count: npt.ArrayLike, level: float = ONE_SIGMA) -> Interval:
     if not np.all(k >= 0):
         raise DataError("poisson interval", "a count is never negative or NaN")
     alpha = 1.0 - check_level(level)
-    low = special.gammaincinv(np.where(k > 0, k, 1.0), alpha / 2)
-    return Interval(np.where(k > 0, low, 0.0), np.asarray(special.gammaincinv(k + 1.0, 1.0 - alpha / 2)))
+    low = scipy.special.gammaincinv(np.where(k > 0, k, 1.0), alpha / 2)
+    return Interval(np.where(k > 0, low, 0.0), np.asarray(scipy.special.gammaincinv(k + 1.0, 1.0 - alpha / 2)))
 
 
 def poisson_upper_limit(count: npt.ArrayLike, level: float = 0.9) -> Array:
@@ -112,7 +112,7 @@ def poisson_upper_limit(count: npt.ArrayLike, level: float = 0.9) -> Array:
     k = np.asarray(count, dtype=np.float64)
     if not np.all(k >= 0):
         raise DataError("poisson limit", "a count is never negative or NaN")
-    return np.asarray(special.gammaincinv(k + 1.0, check_level(level)))
+    return np.asarray(scipy.special.gammaincinv(k + 1.0, check_level(level)))
 
 
 def quantile_ranks(target: float, trials: float, level: float = ONE_SIGMA) -> tuple[float, float]:
@@ -129,7 +129,7 @@ def quantile_ranks(target: float, trials: float, level: float = ONE_SIGMA) -> tu
     tail = 0.5 - check_level(level) / 2
     reach = 20.0 + 10.0 * math.sqrt(trials * target * (1.0 - target))
     k = np.arange(max(1.0, math.floor(trials * target - reach)), min(trials, trials * target + reach) + 1e-9)
-    below = special.betainc(k, trials - k + 1.0, target)  # falls with k
+    below = scipy.special.betainc(k, trials - k + 1.0, target)  # falls with k
     tight, loose = k[1.0 - below <= tail], k[below <= tail]
     return float(tight[-1]) / trials if len(tight) else 0.0, float(loose[0]) / trials if len(loose) else math.inf
 
@@ -151,8 +151,8 @@ def logit_interval(value: float, variance: float, trials: float, level: float = 
         low, high = clopper_pearson(min(max(value, 0.0), 1.0) * trials, trials, level)
         return float(low), float(high)
     shift = quantile_z(level) * math.sqrt(variance) / inside
-    centre = float(special.logit(value))
-    return float(special.expit(centre - shift)), float(special.expit(centre + shift))
+    centre = float(scipy.special.logit(value))
+    return float(scipy.special.expit(centre - shift)), float(scipy.special.expit(centre + shift))
 
 
 def bootstrap(

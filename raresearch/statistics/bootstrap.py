@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from raresearch.errors import SpecError
 from raresearch.metrics.base import CHUNK, FigureOfMerit
@@ -119,7 +119,7 @@ def over_repeats(values_R: Array, *, level: float = ONE_SIGMA) -> Estimate:
     if n < 2:
         raise SpecError(f"{n} repeat", "the spread of repeats needs two at least", "run the study with more `repeats`")
     mean = float(np.mean(values_R))
-    half = float(stdtrit(n - 1, 0.5 + check_level(level) / 2) * np.std(values_R, ddof=1) / math.sqrt(n))
+    half = float(scipy.special.stdtrit(n - 1, 0.5 + check_level(level) / 2) * np.std(values_R, ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, float(n), level, "Student over repeats")
 
 

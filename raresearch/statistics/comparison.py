@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+import scipy
 
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.metrics.intervals import check_level
@@ -151,7 +151,7 @@ def decide(
     dof = degrees(variance_a, variance_b, n_a, n_b, events)
     half = _quantile(0.5 + check_level(level) / 2, dof) * error
     pull = difference / error if error > 0 else math.copysign(math.inf, difference) if difference else 0.0
-    probability = float(stdtr(dof, pull) if math.isfinite(dof) else ndtr(pull))
+    probability = float(scipy.special.stdtr(dof, pull) if math.isfinite(dof) else scipy.special.ndtr(pull))
     p = 2 * min(probability, 1 - probability) if abs(pull) < 5 else _two_sided(pull, dof)
     verdict = _verdict(p, difference)
     open_ = verdict == "not decided"
@@ -181,16 +181,16 @@ def _verdict(p: float, difference: float) -> Verdict:
 
 
 def _quantile(share: float, dof: float) -> float:
-    return float(stdtrit(dof, share) if math.isfinite(dof) else ndtri(share))
+    return float(scipy.special.stdtrit(dof, share) if math.isfinite(dof) else scipy.special.ndtri(share))
 
 
 def _two_sided(pull: float, dof: float) -> float:
-    return 2 * float(stdtr(dof, -abs(pull)) if math.isfinite(dof) else ndtr(-abs(pull)))
+    return 2 * float(scipy.special.stdtr(dof, -abs(pull)) if math.isfinite(dof) else scipy.special.ndtr(-abs(pull)))
 
 
 def _sigmas(p: float) -> float:
     """Two-sided p as standard deviations; 38 stands for what a float cannot tell from 0."""
-    return float(-ndtri(p / 2)) if p > 0 else 38.0
+    return float(-scipy.special.ndtri(p / 2)) if p > 0 else 38.0
 
 
 def _notes(a: Panel, b: Panel, names: tuple[str, str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import nctdtr, ndtr, ndtri, stdtrit
+import scipy
 
 from raresearch.errors import SpecError
 
@@ -33,8 +33,8 @@ def power(
     dof = degrees(variance_a, variance_b, repeats, repeats, events)
     shift = abs(difference) / error
     if math.isinf(dof) or dof > 1e4:
-        return float(ndtr(shift + ndtri(alpha / 2)))
-    return float(1.0 - nctdtr(dof, shift, -stdtrit(dof, alpha / 2)))
+        return float(scipy.special.ndtr(shift + scipy.special.ndtri(alpha / 2)))
+    return float(1.0 - scipy.special.nctdtr(dof, shift, -scipy.special.stdtrit(dof, alpha / 2)))
 
 
 def repeats_to_decide(
@@ -55,7 +55,7 @@ def repeats_to_decide(
     if difference == 0 or power(difference, variance_a, variance_b, ENOUGH, events, alpha) < chance:
         return None
     # Student's distribution needs more than the normal one: begin there, a few steps below the answer.
-    reach = float(ndtri(chance) - ndtri(alpha / 2))
+    reach = float(scipy.special.ndtri(chance) - scipy.special.ndtri(alpha / 2))
     low = max(1, int((variance_a + variance_b) / ((difference / reach) ** 2 - events)) - 1)
     step = 1
     while power(difference, variance_a, variance_b, low + step, events, alpha) < chance:
@@ -77,5 +77,5 @@ def events_to_decide(difference: float, events: float, alpha: float = THREE_SIGM
     """
     if difference == 0:
         return None
-    needed = float(ndtri(chance) - ndtri(alpha / 2))
+    needed = float(scipy.special.ndtri(chance) - scipy.special.ndtri(alpha / 2))
     return events * needed**2 / difference**2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import log_expit
+import scipy
 
 from raresearch.ensembles.base import Library, Per, SelectionRule
 from raresearch.ensembles.combine import combine
@@ -134,7 +134,7 @@ class Rehearsal:
             signal = library.label == 1
             margin = np.where(signal, library.logits, -library.logits)
             right = ((library.logits > 0) == signal).astype(np.float32)
-            found.append((-log_expit(margin), right))
+            found.append((-scipy.special.log_expit(margin), right))
         return found
 
     def _check_loss(self) -> None:

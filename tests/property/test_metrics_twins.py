@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from raresearch.metrics import foms
 from raresearch.metrics.areas import _influence, _ranked_weights, _variance
+from raresearch.metrics.averaging import student_factor
 from raresearch.metrics.sample import Sample
+from raresearch.types import ONE_SIGMA
 
 # Few different scores, so that ties are common; weight 0 too.
 EVENT = st.tuples(
@@ -209,3 +212,9 @@ def test_the_influence_on_average_precision_is_its_derivative_by_each_weight() -
         count = w.sum() ** 2 / (w @ w)
         expected += ((w * (d - (w @ d) / w.sum())) ** 2).sum() * count / (count - 1)
     assert variance == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.05, ONE_SIGMA, 0.95, 0.9999])
+def test_students_factor_in_closed_form_is_scipys(level):
+    freedom = [*range(1, 40), 99, 166, 499, 1000]
+    assert [student_factor(n, level) for n in freedom] == pytest.approx(special.stdtrit(freedom, 0.5 + level / 2), rel=1e-9)

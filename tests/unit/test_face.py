@@ -188,3 +188,12 @@ def test_a_shell_completes_commands():
     environment = {**os.environ, "_RARESEARCH_COMPLETE": "bash_complete", "COMP_WORDS": "raresearch sta", "COMP_CWORD": "1"}
     ran = subprocess.run([sys.executable, "-m", "raresearch.cli"], env=environment, capture_output=True, text=True)
     assert ran.stdout.split() == ["plain,status"], ran.stderr
+
+
+def test_watch_loads_neither_pandas_nor_scipys_special_functions(study):
+    """Each takes a quarter of a second, and the whole answer less than one."""
+    line = [sys.executable, "-X", "importtime", "-m", "raresearch.cli", "watch", str(study.folder)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    loaded = {row.split("|")[-1].strip() for row in done.stderr.splitlines()}
+    assert "pyarrow" in loaded
+    assert not {"pandas", "scipy.special"} & loaded
