@@ -8,6 +8,8 @@ Scores go from the first worker straight into the store; checkpoints are the sto
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import shutil
 import tempfile
@@ -57,7 +59,7 @@ def train_on_workers(context: WorkContext, pack: Pack, attempts: Attempts) -> No
     from ray.train import TrainingFailedError
 
     while True:
-        _look_for_room(context, attempts)
+        _look_for_room(context, pack, attempts)
         workers, attempts.workers = attempts.workers, 0
         try:
             told = _trained_by(context, pack, workers)
@@ -76,13 +78,35 @@ def train_on_workers(context: WorkContext, pack: Pack, attempts: Attempts) -> No
         raise getattr(errors, kind)(*message)
 
 
-def _look_for_room(context: WorkContext, attempts: Attempts) -> None:
+def free_rooms(pack: Pack) -> None:
+    """Give back what workers of ``pack`` still hold though its trial has died.
+
+    Ray keeps a placement group until the whole job ends. Ray Train gives its own back where a dashboard runs, and without one
+    never; and while such a group waits for a node that is gone, Ray 2.60 places no other (both seen, with a trial killed).
+    """
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+    for name, group in placement_group_table().items():
+        held = {bundle.get("memory") for bundle in group["bundles"].values()}
+        if held == {float(_mark(pack))} and group["state"] != "REMOVED":
+            with contextlib.suppress(ValueError):  # gone in between
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+
+
+def _mark(pack: Pack) -> int:
+    """Up to 16 MiB, which tell the placement groups of ``pack`` from all others: Ray Train gives them no name."""
+    keys = "".join(c.key for c in pack.cells)
+    return 1 + int.from_bytes(hashlib.sha256(keys.encode()).digest()[:3], "big")
+
+
+def _look_for_room(context: WorkContext, pack: Pack, attempts: Attempts) -> None:
     """Set ``attempts.workers`` where it is not known. Raises `Pause` where that is a line to whoever watches."""
     if attempts.workers:
         return
     most, seconds = context.cell_workers, f"{context.room_seconds:g} s (execution.room_seconds)"
     each = f"{context.cpus:g} CPUs" + (f" and {context.gpus:g} GPUs" if context.gpus else "")
-    attempts.workers = _room(context)
+    attempts.workers = _room(context, pack)
     if not attempts.workers:
         said, attempts.waits = attempts.waits, True
         raise Pause("" if said else f"no room even for one worker of {each} within {seconds}: the cell waits for one")
@@ -91,17 +115,17 @@ def _look_for_room(context: WorkContext, attempts: Attempts) -> None:
         raise Pause(f"no room for {most} workers of {each} each within {seconds}: {begin}, to the same numbers")
 
 
-def _room(context: WorkContext) -> int:
+def _room(context: WorkContext, pack: Pack) -> int:
     """How many workers there is room for, a power of two; 0: none. Waits up to ``context.room_seconds`` for each number."""
     workers = context.cell_workers
-    while workers and not _fits(workers, _each(context), context.room_seconds):
+    while workers and not _fits(workers, _each(context, pack), context.room_seconds):
         workers //= 2
     return workers
 
 
-def _each(context: WorkContext) -> dict[str, float]:
-    """What Ray holds for each worker."""
-    return {"CPU": context.cpus - RESERVE, **({"GPU": context.gpus} if context.gpus else {})}
+def _each(context: WorkContext, pack: Pack) -> dict[str, float]:
+    """What Ray holds for each worker of ``pack``."""
+    return {"CPU": context.cpus - RESERVE, **({"GPU": context.gpus} if context.gpus else {}), "memory": _mark(pack)}
 
 
 def _fits(workers: int, each: Mapping[str, float], seconds: float) -> bool:
@@ -133,7 +157,7 @@ def _trained_by(context: WorkContext, pack: Pack, workers: int) -> dict[str, Any
         # Notes cross no process: each worker collects its own, and the first one's come back.
         train_loop_config={"context": replace(context, note=print), "pack": [cell_to_json(c) for c in pack.cells]},
         torch_config=TorchConfig(backend="nccl" if context.gpus else "gloo"),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=context.gpus > 0, resources_per_worker=_each(context)),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=context.gpus > 0, resources_per_worker=_each(context, pack)),
         run_config=RunConfig(
             # A name of its own: Ray Train goes on silently with what it finds under one that was there before.
             name=f"cell-{uuid.uuid4().hex[:12]}",

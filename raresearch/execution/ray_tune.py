@@ -29,7 +29,7 @@ from raresearch.errors import Interrupted, UserError, WriteFailed
 from raresearch.execution.allocator import keep_freed_memory
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
-from raresearch.execution.ray_train import Attempts, Pause, cell_from_json, cell_to_json, train_on_workers
+from raresearch.execution.ray_train import Attempts, Pause, cell_from_json, cell_to_json, free_rooms, train_on_workers
 from raresearch.execution.worker import WorkContext, run_pack
 from raresearch.store.remote import elsewhere
 from raresearch.training.arrays import Loaded, load
@@ -159,6 +159,7 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
                 source.noted(text)
             source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
         else:
+            free_rooms(pack)
             source.crashed(pack, "the worker died")
 
     def save(self, checkpoint_path: str) -> None:

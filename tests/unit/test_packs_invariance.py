@@ -9,8 +9,10 @@ from raresearch.experiment import Experiment, parameters
 from raresearch.testing.toy import Toy
 from raresearch.training import kernels, mlp
 from raresearch.training.arrays import FoldData, Sample
+from raresearch.training.lanes import FoldTensors, Lane
 from raresearch.training.pack import Work, train_pack
 from raresearch.training.policy import Keep
+from raresearch.training.single import build_model
 from raresearch.types import Cell
 
 
@@ -148,3 +150,26 @@ def test_members_that_stop_make_room_and_the_pack_shrinks(monkeypatch):
     assert max(widths) == 4
     assert widths[0] == 4
     assert widths == sorted(widths, reverse=True), "waiting cells take the places of stopped ones"
+
+
+@pytest.mark.parametrize(("kind", "fills", "alone"), [("convolution", 1, 4), ("convolution", 10**9, 0), ("odd widths", 1, 0)])
+def test_only_convolutions_that_fill_a_core_train_alone_and_to_the_same_bits_in_any_pack(monkeypatch, kind, fills, alone):
+    monkeypatch.setattr(kernels, "FILLS_A_CORE", fills)
+    chosen = cells(Network(), 4, **{"model.kind": kind})
+    data, said = [fold((2, 5, 5), 90), fold((2, 5, 5), 90, seed=1)], []
+    several = run(Network(), chosen, data, explain=lambda cell, why: said.append(why))
+    assert len([why for why in said if "fills a core" in why]) == alone
+    assert_same_bits(run(Network(), chosen[1:2], data), {chosen[1].key: several[chosen[1].key]})
+
+
+def test_what_a_step_keeps_grows_with_its_batch_and_leaves_the_network_as_it_was():
+    data, held = fold((2, 5, 5), 90), []
+    for size in (10, 20):
+        (cell,) = cells(Network(), 1, **{"train.batch_size": size})
+        lane = Lane.of(cell, FoldTensors.of(data, cell.config, torch.device("cpu")), 3)
+        model = build_model(lane, Network(), 3)
+        before = {n: t.clone() for n, t in model.state_dict().items()}
+        held.append(kernels._held(Network(), lane, model))
+        assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    # Pictures, what the convolution gives (for the norm), its rectified and flat form (for the linear layer) at least.
+    assert held[1] - held[0] >= 10 * 4 * (50 + 27 + 27)
