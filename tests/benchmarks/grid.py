@@ -14,12 +14,13 @@ All start when the first training begins and end with the last. A part of the gr
 three on two workers the last one trains while the other worker waits, a quarter of the time; of the demo's 27 it is a 27th.
 `--against same` leaves `plain` out.
 
-Seen with two workers, quiet: three depths, one fold 3.0 (51 s; `same` 152 s, `plain` 157 s); two folds, later, 2.1 (74 s; 156 s).
-The six trainings there are six packs, three a worker: an epoch took 0.99 s here and 0.69 s in `same`. Looked into with a sampling
-profiler: a pack of one training goes through the stack all the same (its bits must not hang on the pack's size), where scoring takes
-27 % of the time instead of 14 %, and a tenth goes into the probes before the first step. Alone in two processes at once an epoch of
-ours takes 0.66 s and one of `same` 0.75 s. So networks whose convolutions fill a core should be told apart by their shapes and
-trained alone, which promises 3.0 to 3.4; that is not done. Predicted had been 4.
+Seen with two workers, quiet, three depths and two folds: 2.7 (93 s; `same` 248 s, on a slower machine than what follows). Before,
+2.1 (74 s; 156 s), and 3.0 with one fold. Predicted had been 4, then 3.0 to 3.4.
+Looked into with a sampling profiler: a pack of one training went through the stack all the same (its bits must not hang on the
+pack's size), where scoring took 27 % of the time instead of 14 %, and a tenth went into the probes before the first step. Now
+networks whose convolutions fill a core are told apart by what one step keeps, and trained alone (raresearch/training/kernels.py):
+one process then takes as long for an epoch as the loop of `same` (0.9 to 1.0 s both on that slower machine), half of it in
+convolutions. So the prefix rule alone speaks here, 200 epochs for 60 or 3.3, and 4 needs faster convolutions than torch's.
 """
 
 from __future__ import annotations
