@@ -7,7 +7,8 @@ in a pack of one or of a hundred runs the same arithmetic, and the store's promi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from raresearch.types import Array
 
 #: Bytes that the backward pass keeps of one step, from which on a network with convolutions fills a processor's core by itself. Measured
 #: (images of 12 to 75 pixels, one to three convolutions, batches of 20): with 1.9 MiB a pack of four took 0.78 of the time a member,
-#: with 1.6 MiB 0.96, with 4.6 MiB 1.35, with 21 MiB 1.9; and a pack of one 1.1 to 1.4 of the time alone.
+#: with 1.6 MiB 0.96, with 4.6 MiB 1.35, with 21 MiB 1.9; from 4.6 MiB on a pack of one 1.1 to 1.4 of the time alone.
 FILLS_A_CORE = 4 * 2**20
 
 
@@ -130,19 +131,26 @@ def _convolves(model: nn.Module) -> bool:
 
 def _held(experiment: Experiment, lane: Lane, model: nn.Module) -> int:
     """Bytes that a step of a batch, alone, keeps for its backward pass. ``model`` stays as it is."""
-    train, config, held = lane.events.train, lane.cell.config, 0
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal held
-        held += tensor.numel() * tensor.element_size()
-        return tensor
-
+    train, config = lane.events.train, lane.cell.config
     inputs = {n: t[: lane.batch_size] for n, t in train.inputs.items()}
     batch = Batch(inputs, train.label[: lane.batch_size], train.weight[: lane.batch_size])
     network = copy.deepcopy(model).train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), HashedDropout(torch.tensor(lane.noise), 0):
+    with _kept() as sizes, HashedDropout(torch.tensor(lane.noise), 0):
         experiment.loss(experiment.forward(network, inputs, config), batch, config)
-    return held
+    return sum(sizes)
+
+
+@contextmanager
+def _kept() -> Iterator[list[int]]:
+    """The bytes of each tensor that the block keeps for a backward pass."""
+    sizes: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield sizes
 
 
 def _probe(
@@ -154,15 +162,8 @@ def _probe(
     train, validation = lanes[0].events.train, lanes[0].events.validation
     wide = {n: t[:events].expand(len(lanes), *t[:events].shape).clone() for n, t in train.inputs.items()}
     batch = Batch(wide, *(t[:events].expand(len(lanes), -1).clone() for t in (train.label, train.weight)))
-    held = 0
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal held
-        held += tensor.numel() * tensor.element_size()
-        return tensor
-
     stack.forward.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with _kept() as sizes:
         stack.gradient(batch)
     stack.forward.eval()
     lot = len(validation) % SCORED or SCORED
@@ -170,7 +171,7 @@ def _probe(
         outputs = stack.scored(range(len(lanes)), {n: t[:lot] for n, t in validation.inputs.items()})
     rows = [torch.cat([g, o.reshape(-1)]) for g, o in zip(stack.bank.gradients, outputs, strict=True)]
     row_bytes = stack.bank.parameters.shape[1] * stack.bank.parameters.element_size()
-    return rows, held // len(lanes) + 6 * row_bytes
+    return rows, sum(sizes) // len(lanes) + 6 * row_bytes
 
 
 def _other(model: nn.Module, number: int) -> nn.Module:

@@ -19,8 +19,9 @@ Seen with two workers, quiet, three depths and two folds: 2.7 (93 s; `same` 248 
 Looked into with a sampling profiler: a pack of one training went through the stack all the same (its bits must not hang on the
 pack's size), where scoring took 27 % of the time instead of 14 %, and a tenth went into the probes before the first step. Now
 networks whose convolutions fill a core are told apart by what one step keeps, and trained alone (raresearch/training/kernels.py):
-one process then takes as long for an epoch as the loop of `same` (0.9 to 1.0 s both on that slower machine), half of it in
-convolutions. So the prefix rule alone speaks here, 200 epochs for 60 or 3.3, and 4 needs faster convolutions than torch's.
+one process then takes about as long for an epoch as the loop of `same` (0.91 to 1.23 s and 0.72 to 0.98 s on that slower machine,
+scattering), half of it in convolutions. So what is left is the prefix rule, 200 epochs for 60 or 3.3; why 2.7 of it are seen with
+two workers was not looked into. 4 needs faster convolutions than torch's.
 """
 
 from __future__ import annotations
