@@ -20,8 +20,8 @@ Looked into with a sampling profiler: a pack of one training went through the st
 pack's size), where scoring took 27 % of the time instead of 14 %, and a tenth went into the probes before the first step. Now
 networks whose convolutions fill a core are told apart by what one step keeps, and trained alone (raresearch/training/kernels.py):
 one process then takes about as long for an epoch as the loop of `same` (0.91 to 1.23 s and 0.72 to 0.98 s on that slower machine,
-scattering), half of it in convolutions. So what is left is the prefix rule, 200 epochs for 60 or 3.3; why 2.7 of it are seen with
-two workers was not looked into. 4 needs faster convolutions than torch's.
+scattering), half of it in convolutions. So what is left is the prefix rule, which at the demo's budgets (5, 10, 15, 20, 25) is
+75 epochs for 25, or 3.0. 4 needs faster convolutions than torch's, or the paper's budgets (20 to 60: 200 epochs for 60, 3.3).
 """
 
 from __future__ import annotations
