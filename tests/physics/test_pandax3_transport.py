@@ -137,7 +137,8 @@ def test_the_two_electrons_share_the_energy_as_published():
 
 
 def test_an_electron_leaves_more_energy_around_its_end_than_around_its_start():
-    # a prototype's means within 1 cm: 55 keV at the start, 364 keV at the end, ratio 6.6 +- .5, the end larger in 99.7 %
+    # A prototype's energies within 1 cm: 55 keV at the start, 364 keV at the end, ratio 6.6 +- .5, the end larger in 99.7 %. They are
+    # medians: of 6,000 tracks here the medians are 55.0 and 365.0 keV, the means, which deltas raise, 63.8 and 381.7 (ratio 6.0).
     rng = np.random.default_rng(7)
     start, end = [], []
     for _ in range(400):
@@ -148,5 +149,7 @@ def test_an_electron_leaves_more_energy_around_its_end_than_around_its_start():
         rows = deposits[: counts[1]]
         for place, sums in (((0.0, 0.0, 60.0), start), (last, end)):
             sums.append(rows[np.linalg.norm(rows[:, :3] - place, axis=1) < 1.0, 3].sum())
-    assert np.mean(np.array(end) > np.array(start)) > 0.97
-    assert np.mean(end) / np.mean(start) == pytest.approx(6.6, abs=1.0)
+    assert np.mean(np.array(end) > np.array(start)) > 0.98
+    assert np.median(start) == pytest.approx(55.0, abs=3.0)
+    assert np.median(end) == pytest.approx(364.0, abs=25.0)
+    assert np.median(end) / np.median(start) == pytest.approx(6.6, abs=0.5)
