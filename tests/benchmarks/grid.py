@@ -14,14 +14,16 @@ All start when the first training begins and end with the last. A part of the gr
 three on two workers the last one trains while the other worker waits, a quarter of the time; of the demo's 27 it is a 27th.
 `--against same` leaves `plain` out.
 
-Seen with two workers, quiet, three depths and two folds: 2.7 (93 s; `same` 248 s, on a slower machine than what follows). Before,
-2.1 (74 s; 156 s), and 3.0 with one fold. Predicted had been 4, then 3.0 to 3.4.
-Looked into with a sampling profiler: a pack of one training went through the stack all the same (its bits must not hang on the
-pack's size), where scoring took 27 % of the time instead of 14 %, and a tenth went into the probes before the first step. Now
-networks whose convolutions fill a core are told apart by what one step keeps, and trained alone (raresearch/training/kernels.py):
-one process then takes about as long for an epoch as the loop of `same` (0.91 to 1.23 s and 0.72 to 0.98 s on that slower machine,
-scattering), half of it in convolutions. So what is left is the prefix rule, which at the demo's budgets (5, 10, 15, 20, 25) is
-75 epochs for 25, or 3.0. 4 needs faster convolutions than torch's, or the paper's budgets (20 to 60: 200 epochs for 60, 3.3).
+Seen with two workers, quiet, three depths and two folds (30 cells): 59 s; `same` 177 s, 3.0 times as long; `plain` 339 s, 5.7 times.
+So against the very same network only the prefix rule speaks, which at the demo's budgets (5, 10, 15, 20, 25) is 75 epochs for 25, or
+3.0; against the network as one would write it, its order in memory does, too: with colours last, as ours has them, the first
+convolution of 20 pictures takes 2.1 ms instead of 14.8 on that machine's processor and its pooling 1.0 instead of 11. How much
+that is hangs on the processor: on another machine, with an earlier state of this package, `plain` took 3.1 times as long as ours.
+
+Predicted had been 4 against `same`, then 3.0 to 3.4, and 2.1 seen. Looked into with a sampling profiler: a pack of one training went
+through the stack all the same (its bits must not hang on the pack's size), where scoring took 27 % of the time instead of 14 %, and
+a tenth went into the probes before the first step. Now networks whose convolutions fill a core are told apart by what one step
+keeps, and trained alone (raresearch/training/kernels.py): an epoch then takes as long as in the loop of `same` (0.66 to 0.72 s each).
 """
 
 from __future__ import annotations

@@ -8,13 +8,14 @@ loop     the same number of packs through the study and the store alone, in this
 busy     cells of two seconds on two workers: which part of the workers' time is spent in cells
 watching `watch` and `status` on 2,000 cells x 100 epochs, one repeat that landed cell by cell and ten that landed together, beside
          starting Python with pyarrow and rich
-reading  `status` and `report` on a store of 10^6 epoch rows, beside pyarrow reading one Parquet file of the same rows: the first
-         report, one of an unchanged store (which only finds that out), one made again from the kept
-         estimates, and one where 100 of 10^4 cells landed since (their files are touched: what they say stays the same)
+reading  `status` and `report` on a store of 10^6 epoch rows that `raresearch run` has left (10^4 cells trained for 100 epochs each, and a
+         report at the end), beside pyarrow reading one Parquet file of the same rows: the report as the run left it (which only finds
+         out that nothing has changed), one made anew, one made again from the kept estimates, and one where 100 of 10^4 cells landed
+         since (their files are touched: what they say stays the same)
 
-The first report of 10^6 rows took 18.8 s (16.0 s of CPU) and one after a landing 14.0 s (12.6 s), by the command line on two quiet
-cores, one run each; now 11.9 s (10.6 s) and 10.8 s (9.5 s). Shares, seconds of CPU of one run before and one after while the machine
-was busy (21.5 s and 16.6 s in all):
+Of a store filled without a run the first report took 18.8 s (16.0 s of CPU) and one after a landing 14.0 s (12.6 s), by the command
+line on two quiet cores, one run each; now 11.9 s (10.6 s) and 10.8 s (9.5 s). Shares, seconds of CPU of one run before and one after
+while the machine was busy (21.5 s and 16.6 s in all):
 
 comparisons  figures of merit of all configs on one resample in one call, not 121: predicted a tenth of 2.9 s, seen 0.6 s
 figures      `savefig` draws each figure once more before each file, for its layout; without it predicted 26 % less, seen 6.3 -> 4.6 s
@@ -81,7 +82,7 @@ class Slow(Toy):
 """
 ROWS = (100, 100, 100)  # configs, repeats, epochs
 WATCHED = {"one_repeat": (2000, 1, 100), "ten_repeats": (200, 10, 100)}
-EVENTS = 20
+RARESEARCH = [sys.executable, "-m", "raresearch.cli"]
 
 
 def memory() -> float:
@@ -181,13 +182,16 @@ def busy(folder: Path, cells: int = 24) -> dict[str, Any]:
 
 
 def reading(folder: Path) -> dict[str, Any]:
-    """A study run for real with a handful of cells, whose store is then filled up to 10^6 epoch rows."""
-    store = _store(folder, ROWS)
+    """A study run by the command line, then looked at by it."""
+    (folder / "wide.yaml").write_text(_wide(ROWS).replace("weights: none", "scores: all, weights: none"))
+    started = _seconds([*RARESEARCH, "run", str(folder / "wide.yaml"), "--out", str(folder / "wide")])
+    store = Store.open(folder / "wide")
     pq.write_table(store.epochs(), folder / "one.parquet")
     rows = pq.ParquetFile(folder / "one.parquet").metadata.num_rows
     assert rows == np.prod(ROWS)
-    times = {name: _command(name, store.root) for name in ("status", "report")}
+    times = {"run": started, **{name: _command(name, store.root) for name in ("status", "report")}}
     again = {f"{name}_again": _command(name, store.root) for name in ("status", "report")}
+    again["report_anew"] = _command("report", store.root, "--anew")
     (store.root / "index" / REPORT).unlink()
     again["report_from_kept_estimates"] = _command("report", store.root)
     _touch(next(iter(store.landings())))
@@ -211,11 +215,15 @@ def watching(folder: Path) -> dict[str, Any]:
 
 def _store(folder: Path, rows: tuple[int, int, int]) -> Store:
     """A filled store of (configs, repeats, epochs); a config lands at once."""
+    (folder / "wide.yaml").write_text(_wide(rows).replace("ray_tune", "local"))
+    return _filled(folder, rows)
+
+
+def _wide(rows: tuple[int, int, int]) -> str:
+    """A study of (configs, repeats, epochs)."""
     configs, repeats, epochs = rows
     text = TINY.format(repeats=repeats).replace("{choice: [0.001]}", f"{{choice: {[1e-4 * (i + 1) for i in range(configs)]}}}")
-    text = text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace("ray_tune", "local")
-    (folder / "wide.yaml").write_text(text)
-    return _filled(folder, rows)
+    return text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace(", train.pack: 'off'", "")
 
 
 def _filled(folder: Path, rows: tuple[int, int, int]) -> Store:
@@ -259,8 +267,8 @@ def _touch(landing: Path) -> None:
         path.touch()
 
 
-def _command(name: str, folder: Path) -> float:
-    return _seconds([sys.executable, "-m", "raresearch.cli", name, str(folder)])
+def _command(name: str, folder: Path, *options: str) -> float:
+    return _seconds([*RARESEARCH, name, str(folder), *options])
 
 
 def _seconds(line: Sequence[str]) -> float:
