@@ -132,6 +132,18 @@ def test_the_number_of_workers_changes_no_bit(tmp_path):
     assert not same(train(Images(), cell(Images(), **{"train.micro_batches": 2})), alone), "the pieces do"
 
 
+@pytest.mark.slow
+def test_nor_of_a_compiled_network_in_bfloat16(tmp_path):
+    mixed = {"train.precision": "bfloat16", "train.channels_last": True, "train.compile": True}
+    # Pieces of 15 events throughout, so that each process compiles few shapes.
+    chosen = cell(Images(), 2, **{"train.micro_batches": 2, "train.batch_size": 30, **mixed})
+    found = on_workers(lambda crew: train(Images(), chosen, crew=crew), tmp_path / "two", 2)
+    alone = train(Images(), chosen)
+    assert alone.outcome.state == "done", alone.outcome.error
+    assert same(found[0], alone)
+    assert same(found[1], alone)
+
+
 @pytest.mark.parametrize(("pieces", "window"), [(2, 0), (8, 0), (2, 20)])
 def test_pieces_are_the_whole_batch_where_nothing_depends_on_the_company(pieces, window):
     chosen = cell(Plain(), **{"train.precision": "float64", "train.micro_batches": pieces, "train.window": window})
