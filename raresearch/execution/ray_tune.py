@@ -26,7 +26,7 @@ from raresearch import errors
 from raresearch.data.dataset import Dataset
 from raresearch.data.residence import Residence
 from raresearch.errors import Interrupted, UserError, WriteFailed
-from raresearch.execution.allocator import keep_freed_memory
+from raresearch.execution.allocator import give_back_freed_memory, keep_freed_memory
 from raresearch.execution.base import Source, Waiting
 from raresearch.execution.limits import end_process
 from raresearch.execution.ray_train import Attempts, Pause, cell_from_json, cell_to_json, free_rooms, train_on_workers
@@ -196,6 +196,8 @@ class RayTuneExecutor:
         while not searcher.dry:
             searcher = _PackSearcher(source)
             self._fit(searcher)
+            gc.collect()  # what Tune held of its trials refers to itself
+            give_back_freed_memory()
             if searcher.errors:
                 raise searcher.errors[0]
             if searcher.running or not (searcher.dry or searcher.trials == TRIALS):
@@ -228,7 +230,6 @@ class RayTuneExecutor:
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            gc.collect()  # what Tune held of its trials refers to itself
 
 
 def worker_count(asked: int | str, cpus: int, per_worker: float) -> int:
