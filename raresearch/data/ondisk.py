@@ -121,13 +121,14 @@ class Rows:
         index = np.arange(len(self)) if self.index is None else self.index
         return Rows(self.files, self.streamed, index[chosen])
 
-    def pieces(self, rows: Array, size: int) -> list[Array]:
-        """Events ``rows`` (M,) in arrays of ``size``: where one large array would be new memory each time, these are used again."""
-        flat = rows if self.index is None else self.index[rows]
+    def pieces(self, parts: Sequence[Array]) -> list[Array]:
+        """Events ``parts``, numbers each, in an array each: where one large array would be new memory each time, these are used
+        again. They are read together: runs of neighbours go through all of them."""
+        asked = [part if self.index is None else self.index[part] for part in parts]
+        flat = np.concatenate(asked)
         if not self._by_runs(flat):
-            return [self._taken(flat[start : start + size]) for start in range(0, len(flat), size)]
-        shape, counts = self.files[0].shape[1:], [min(size, len(flat) - start) for start in range(0, len(flat), size)]
-        made = [np.empty((count, *shape), self.dtype) for count in counts]
+            return [self._taken(part) for part in asked]
+        made = [np.empty((len(part), *self.files[0].shape[1:]), self.dtype) for part in asked]
         self._read(flat, made)
         return made
 

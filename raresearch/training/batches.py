@@ -66,22 +66,60 @@ def ahead(work: Callable[[T], R], items: Sequence[T], readers: int) -> Iterator[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def all_of(events: int) -> slice:
+    """A batch of ``events``, whole."""
+    return slice(0, events)
+
+
 def batches(
-    columns: Mapping[str, Column], order: Array, size: int, window: int, device: torch.device, readers: int = READERS
+    columns: Mapping[str, Column],
+    order: Array,
+    size: int,
+    window: int,
+    device: torch.device,
+    readers: int = READERS,
+    share: Callable[[int], slice] = all_of,
 ) -> Iterator[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """(rows (B,), inputs) of each batch of ``size`` in ``order`` (N,); rows are numbers on ``device``."""
+    """(rows (B,), inputs) of each batch of ``size`` in ``order`` (N,); rows are numbers on ``device``.
+
+    ``share``: a batch's number of events → those whose inputs are wanted; the others, which another worker has, are not read.
+    """
     rows = torch.from_numpy(order).to(device)
-    on_disk = {n: c for n, c in columns.items() if isinstance(c, Packed) and isinstance(c.values, Rows)}
-    files = {n: c.values for n, c in on_disk.items() if isinstance(c.values, Rows)}
-    if not on_disk:
-        for some in torch.split(rows, size):
-            yield some, {n: c[some] for n, c in columns.items()}
+    whole = torch.split(rows, size)
+    files = _on_disk(columns)
+    if not files:
+        for some in whole:
+            yield some, {n: c[some[share(len(some))]] for n, c in columns.items()}
         return
-    lot = whole_batches(window, size) if window else size
-    lots = [order[start : start + lot] for start in range(0, len(order), lot)]
-    start = 0
-    for raw in ahead(lambda mine: {n: each.pieces(mine, size) for n, each in files.items()}, lots, readers):
-        for pieces in zip(*raw.values(), strict=True):
-            some, part = rows[start : start + size], dict(zip(raw, pieces, strict=True))
-            yield some, {n: on_disk[n].ready(part[n]) if n in part else c[some] for n, c in columns.items()}
-            start += len(some)
+    lot = (whole_batches(window, size) if window else size) // size
+    parts = [part[share(len(part))] for part in (order[start : start + size] for start in range(0, len(order), size))]
+    lots = [parts[start : start + lot] for start in range(0, len(parts), lot)]
+    raw = ahead(lambda mine: list(_read(files, mine)), lots, readers)
+    for some, read in zip(whole, (batch for lot in raw for batch in lot), strict=True):
+        mine = some[share(len(some))]
+        yield some, {n: c.ready(read[n]) if isinstance(c, Packed) and n in read else c[mine] for n, c in columns.items()}
+
+
+def in_turn(
+    columns: Mapping[str, Column], starts: Sequence[int], size: int, readers: int = READERS
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Inputs of the ``size`` events from each of ``starts`` on."""
+    files, events = _on_disk(columns), len(next(iter(columns.values())))
+    slices = [slice(start, min(start + size, events)) for start in starts]
+    if not files:
+        for some in slices:
+            yield {n: c[some] for n, c in columns.items()}
+        return
+    numbers = [np.arange(some.start, some.stop) for some in slices]
+    for some, read in zip(slices, ahead(lambda mine: next(_read(files, [mine])), numbers, readers), strict=True):
+        yield {n: c.ready(read[n]) if isinstance(c, Packed) and n in read else c[some] for n, c in columns.items()}
+
+
+def _on_disk(columns: Mapping[str, Column]) -> dict[str, Rows]:
+    return {n: c.values for n, c in columns.items() if isinstance(c, Packed) and isinstance(c.values, Rows)}
+
+
+def _read(files: Mapping[str, Rows], parts: Sequence[Array]) -> Iterator[dict[str, Array]]:
+    """The stored rows of each of ``parts``, read together."""
+    for read in zip(*(each.pieces(parts) for each in files.values()), strict=True):
+        yield dict(zip(files, read, strict=True))

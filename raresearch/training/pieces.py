@@ -23,11 +23,11 @@ from torch import nn
 
 from raresearch.errors import SpecError
 from raresearch.experiment import Batch, Experiment
+from raresearch.training.batches import batches, in_turn
 from raresearch.training.compiled import compile_network, compiles
 from raresearch.training.crew import Crew, Solo
-from raresearch.training.lanes import Lane
+from raresearch.training.lanes import Lane, window_of
 from raresearch.training.noise import HashedDropout, hashed
-from raresearch.training.scoring import Split
 from raresearch.training.seeding import torch_seed
 from raresearch.training.single import Alone
 from raresearch.types import Config
@@ -70,35 +70,56 @@ class InPieces(Alone):
 
     def _pass(self) -> float:
         """One pass over the training events in a new order; the mean training loss."""
-        lane = self.lane
-        order = torch.from_numpy(lane.next_order()).to(lane.events.device)
-        total = torch.zeros((), dtype=torch.float64, device=order.device)
+        lane, device = self.lane, self.lane.events.device
+        order, window = lane.next_order(), window_of(lane.cell.config)
+        total = torch.zeros((), dtype=torch.float64, device=device)
         self.model.train()
-        for rows in torch.split(order, lane.batch_size):
-            total += self._step(rows) * len(rows)
+        for rows, inputs in batches(lane.events.train.inputs, order, lane.batch_size, window, device, share=self._share):
+            total += self._step(rows, inputs) * len(rows)
             lane.steps += 1
         return float(total) / len(order)
 
-    def _step(self, rows: torch.Tensor) -> torch.Tensor:
-        """One step of the optimiser on the batch of events ``rows`` (B,); its loss."""
-        weight = self.lane.events.train.weight
-        pieces = torch.tensor_split(rows, pieces_of(self.lane.cell.config))
+    def _mine(self) -> range:
+        """The numbers of the pieces that this worker computes."""
+        each = pieces_of(self.lane.cell.config) // self.crew.size
+        return range(self.crew.rank * each, (self.crew.rank + 1) * each)
+
+    def _share(self, events: int) -> slice:
+        """Where this worker's pieces of a batch of ``events`` lie in it."""
+        edges, mine = piece_edges(events, pieces_of(self.lane.cell.config)), self._mine()
+        return slice(edges[mine.start], edges[mine.stop])
+
+    def _step(self, rows: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """One step of the optimiser on the batch of events ``rows`` (B,), of which ``inputs`` are this worker's share; its loss."""
+        weight, config = self.lane.events.train.weight, self.lane.cell.config
+        edges, first = piece_edges(len(rows), pieces_of(config)), self._share(len(rows)).start
         whole = weight[rows].sum()
         before = {n: b.detach().clone() for n, b in self.model.named_buffers()}
 
         def leaf(number: int) -> torch.Tensor:
-            return self._piece(number, pieces[number], weight[pieces[number]].sum() / whole, before)
+            start, stop = edges[number], edges[number + 1]
+            some, own = rows[start:stop], {n: t[start - first : stop - first] for n, t in inputs.items()}
+            return self._piece(number, some, own, weight[some].sum() / whole, before)
 
-        each = len(pieces) // self.crew.size
-        mine = tree(self.crew.rank * each, (self.crew.rank + 1) * each, leaf)
+        mine = tree(self._mine().start, self._mine().stop, leaf)
         branches = self.crew.gather(mine)
         total = tree(0, len(branches), branches.__getitem__)
         self._apply(total, before)
         self.optimizer.step()
         return total[-1]
 
-    def _piece(self, number: int, rows: torch.Tensor, share: torch.Tensor, before: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Gradient, loss and what floating-point buffers move by, as one vector; all by ``share``, and 0 for no events."""
+    def _piece(
+        self,
+        number: int,
+        rows: torch.Tensor,
+        stored: Mapping[str, torch.Tensor],
+        share: torch.Tensor,
+        before: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """Gradient, loss and what floating-point buffers move by, as one vector; all by ``share``, and 0 for no events.
+
+        ``stored``: inputs of the events ``rows``.
+        """
         lane, train, config = self.lane, self.lane.events.train, self.lane.cell.config
         for name, buffer in self.model.named_buffers():
             buffer.copy_(before[name])
@@ -107,7 +128,7 @@ class InPieces(Alone):
         if len(rows):
             counter = lane.steps * pieces_of(config) + number
             torch.manual_seed(self._seed(counter))
-            inputs = self.experiment.augment({n: t[rows] for n, t in train.inputs.items()}, config)
+            inputs = self.experiment.augment(stored, config)
             noise = torch.tensor(lane.noise, dtype=torch.int32, device=lane.events.device)
             # Compiled code takes a number for a constant, and would be compiled again for each step's.
             step = torch.tensor(counter, dtype=torch.int32, device=noise.device) if compiles(config) else counter
@@ -192,14 +213,25 @@ class InPieces(Alone):
         rounds = -(-len(lots) // self.crew.size)
         # A worker without a lot in the last round scores the first one again: what it gives must have the shape of the others'.
         mine = [(number * self.crew.size + self.crew.rank) for number in range(rounds)]
-        scored = torch.stack([self._lot(events, lots[number] if number < len(lots) else 0) for number in mine])
+        starts = [lots[number] if number < len(lots) else 0 for number in mine]
+        scored = torch.stack([self._lot(inputs) for inputs in in_turn(events.inputs, starts, LOT)])
         everybody = self.crew.gather(scored)
         return torch.cat([lot for numbered in zip(*everybody, strict=True) for lot in numbered])[: len(events)]
 
-    def _lot(self, events: Split, start: int) -> torch.Tensor:
+    def _lot(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Outputs of one lot, with rows of zeros up to a whole one."""
-        output = self._forward({n: t[start : start + LOT] for n, t in events.inputs.items()})
+        output = self._forward(inputs)
         return torch.cat([output, output.new_zeros(LOT - len(output), *output.shape[1:])])
+
+
+def piece_edges(events: int, pieces: int) -> list[int]:
+    """Where the pieces of a batch of ``events`` begin, and its end; the first ones are larger by one where it is not even.
+
+    >>> piece_edges(10, 4), piece_edges(1, 2)
+    ([0, 3, 6, 8, 10], [0, 1, 1])
+    """
+    even, more = divmod(events, pieces)
+    return [number * even + min(number, more) for number in range(pieces + 1)]
 
 
 def tree(low: int, high: int, leaf: Callable[[int], torch.Tensor]) -> torch.Tensor:

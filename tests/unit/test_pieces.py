@@ -2,12 +2,14 @@
 
 import multiprocessing
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import distributed, nn
 
+from raresearch.data.ondisk import NpyFile, Rows
 from raresearch.errors import SpecError, UserError
 from raresearch.experiment import Experiment, parameters
 from raresearch.spec import load
@@ -78,10 +80,9 @@ def train(experiment, chosen, **more):
         experiment=experiment,
         study_seed=3,
         keep=Keep(),
-        data=lambda cell: data(),
         land=lambda found: records.update({r.cell.key: r for r in found}),
         memory=1 << 30,
-        **{"report": lambda cell, epoch: None, **more},
+        **{"data": lambda cell: data(), "report": lambda cell, epoch: None, **more},
     )
     train_pack([chosen], work)
     return records[chosen.key]
@@ -130,6 +131,21 @@ def test_the_number_of_workers_changes_no_bit(tmp_path):
         assert same(found[0], alone)
         assert same(found[1], alone)
     assert not same(train(Images(), cell(Images(), **{"train.micro_batches": 2})), alone), "the pieces do"
+
+
+def test_workers_read_their_shares_from_disk_to_the_same_bits(tmp_path):
+    held = data()
+
+    def stored(sample, name):
+        np.save(tmp_path / name, sample.inputs["x"])
+        return replace(sample, inputs={"x": Rows((NpyFile.open(tmp_path / name),), streamed=True)})
+
+    fold = replace(held, **{name: stored(getattr(held, name), f"{name}.npy") for name in ("train", "validation", "test")})
+    chosen = cell(Images(), **{"train.micro_batches": 4, "train.window": 40})
+    alone = train(Images(), chosen)
+    found = on_workers(lambda crew: train(Images(), chosen, crew=crew, data=lambda _: fold), tmp_path / "two", 2)
+    assert same(found[0], alone)
+    assert same(found[1], alone)
 
 
 @pytest.mark.slow

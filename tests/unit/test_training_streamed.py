@@ -111,6 +111,42 @@ def test_narrow_events_train_as_events_that_were_converted_before(tmp_path):
             np.testing.assert_array_equal(found.scores[name][1], logits)
 
 
+@pytest.mark.parametrize("kind", ["mapped", "streamed"])
+@pytest.mark.parametrize("window", [0, 144])
+def test_so_is_one_in_pieces(tmp_path, kind, window):
+    found = {}
+    chosen = cell(**{"train.window": window, "train.micro_batches": 4, "train.scaling": "minmax"})
+    for place in ("resident", kind):
+        landed = []
+        work = Work(Pictures(), 5, Keep(), lambda c, k=place: fold(tmp_path, k), landed.extend, lambda c, e: None, 1 << 30)
+        train_pack([chosen], work)
+        assert [r.outcome.error for r in landed] == [""]
+        found[place] = landed[0]
+    for name, values in found["resident"].epochs.items():
+        np.testing.assert_array_equal(found[kind].epochs[name], values)
+    for name, (_, logits) in found["resident"].scores.items():
+        np.testing.assert_array_equal(found[kind].scores[name][1], logits)
+
+
+@pytest.mark.parametrize("kind", ["resident", "streamed"])
+@pytest.mark.parametrize("window", [0, 144])
+def test_a_worker_reads_its_share_of_every_batch_and_nothing_else(tmp_path, kind, window, monkeypatch):
+    sample = fold(tmp_path, kind).train
+    columns = {n: column(a, None, torch.float32, CPU) for n, a in sample.inputs.items()}
+    order = epoch_order(np.random.default_rng(1), 500, window, 48)
+    read = []
+    gather = Rows.pieces
+    monkeypatch.setattr(Rows, "pieces", lambda self, parts: read.extend(parts) or gather(self, parts))
+    seen = list(batches(columns, order, 48, window, CPU, share=lambda events: slice(events // 2, events)))
+    assert [len(rows) for rows, _ in seen] == [48] * 10 + [20]
+    for start, (rows, inputs) in zip(range(0, 500, 48), seen, strict=True):
+        assert rows.tolist() == order[start : start + 48].tolist()
+        mine = rows[len(rows) // 2 :]
+        assert all(torch.equal(inputs[n], c[mine]) for n, c in columns.items())
+    files = 2 if kind == "streamed" else 0  # image and charge
+    assert sum(map(len, read)) == files * (10 * 24 + 10)
+
+
 def test_a_pack_trains_from_disk_as_it_does_from_memory(tmp_path):
     found = {}
     for kind in ("resident", "streamed"):
