@@ -2,7 +2,8 @@
 
     python tests/benchmarks/scale.py [--only driver|loop|busy|reading|watching] [--cells 10000] [--json]
 
-driver   tiny cells, one to a pack, through `ray_tune` with two workers: seconds a cell and the driver's memory, by tenths of the run
+driver   tiny cells through `ray_tune` with two workers: seconds a cell and the driver's memory, by tenths of the run
+alone    the same, each cell a trial of its own, which is what a driver has most to do for
 loop     the same number of packs through the study and the store alone, in this process, landing without training: what
          raresearch's own driver costs, beside Tune's share of the above
 busy     cells of two seconds on two workers: which part of the workers' time is spent in cells
@@ -82,6 +83,7 @@ class Slow(Toy):
 """
 ROWS = (100, 100, 100)  # configs, repeats, epochs
 WATCHED = {"one_repeat": (2000, 1, 100), "ten_repeats": (200, 10, 100)}
+OFF = ", train.pack: 'off'"
 RARESEARCH = [sys.executable, "-m", "raresearch.cli"]
 
 
@@ -122,8 +124,9 @@ class Meter:
         }
 
 
-def through_tune(cells: int, folder: Path) -> dict[str, Any]:
-    (folder / "tiny.yaml").write_text(TINY.format(repeats=cells))
+def through_tune(cells: int, folder: Path, packed: bool) -> dict[str, Any]:
+    text = TINY.format(repeats=cells)
+    (folder / "tiny.yaml").write_text(text.replace(OFF, "") if packed else text)
     meter = Meter()
     study = rs.run(folder / "tiny.yaml", out=folder / "tune", progress=Progress(changed=meter))
     assert study.done() == cells, study.failed()[:3]
@@ -151,7 +154,7 @@ class Landing:
             source.finished(pack, outcomes)
 
 
-def alone(cells: int, folder: Path) -> dict[str, Any]:
+def landing_only(cells: int, folder: Path) -> dict[str, Any]:
     from raresearch.api.parts import build_parts
     from raresearch.searchers.build import build_searcher
     from raresearch.spec import load
@@ -223,7 +226,7 @@ def _wide(rows: tuple[int, int, int]) -> str:
     """A study of (configs, repeats, epochs)."""
     configs, repeats, epochs = rows
     text = TINY.format(repeats=repeats).replace("{choice: [0.001]}", f"{{choice: {[1e-4 * (i + 1) for i in range(configs)]}}}")
-    return text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace(", train.pack: 'off'", "")
+    return text.replace("train.epochs: 1", f"train.epochs: {epochs}").replace(OFF, "")
 
 
 def _filled(folder: Path, rows: tuple[int, int, int]) -> Store:
@@ -284,7 +287,7 @@ def _fresh(folder: Path, name: str) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["driver", "loop", "busy", "reading", "watching"])
+    parser.add_argument("--only", choices=["driver", "alone", "loop", "busy", "reading", "watching"])
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
@@ -292,8 +295,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parts = {
-            "loop": lambda: alone(asked.cells, folder),
-            "driver": lambda: through_tune(asked.cells, folder),
+            "loop": lambda: landing_only(asked.cells, folder),
+            "driver": lambda: through_tune(asked.cells, _fresh(folder, "driver"), packed=True),
+            "alone": lambda: through_tune(asked.cells, _fresh(folder, "alone"), packed=False),
             "busy": lambda: busy(folder),
             "reading": lambda: reading(_fresh(folder, "reading")),
             "watching": lambda: watching(_fresh(folder, "watching")),
