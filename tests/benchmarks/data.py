@@ -17,8 +17,8 @@ numbers; 1.8 in the quieter run); Ray Data 1,900 a second. In windows of 2,048: 
 workers: of 18 windows the first is waited for, and what is read a window ahead has left the caches. Wrong was the prediction of
 system calls that hide: positioned reads of single events fell to 56,000 images a second (0.24 × the best DataLoader), since
 each call gives Python's lock away; they now go through the map, only runs of neighbours are read by position.
-On quiet cores (36,073 images): resident 20 × the scan; streamed 1.32 × the best DataLoader and 8.6 × the one of events with two
-workers; in windows 0.97 × the best.
+On quiet cores (36,073 images; two machines): resident 20 and 24 × the scan; streamed 1.32 and 1.48 × the best DataLoader, 8.6 and
+12 × the one of events with two workers; in windows 0.97 and 1.02 × the best.
 """
 
 from __future__ import annotations
