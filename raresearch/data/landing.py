@@ -12,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raresearch.errors import StoreError, WriteFailed
@@ -45,10 +45,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def landing(root: Path, fingerprint: str) -> Iterator[Path]:
-    """Yield a folder to write in; rename it to ``root/fingerprint`` at the end, or remove it if anything was raised.
+    """Yield a folder to write in; rename it to ``root/fingerprint`` at the end, or remove it if anything was raised, and
+    ``root``, too, where it was made for this.
 
     Raises `StoreError` where ``root`` cannot be written.
     """
+    new = not root.exists()
     temp, lock = persistently(lambda: _begin(root, fingerprint))
     try:
         yield temp
@@ -56,6 +58,9 @@ def landing(root: Path, fingerprint: str) -> Iterator[Path]:
     finally:
         os.close(lock)
         _remove(temp)
+        if new:
+            with suppress(OSError):  # something lies in it
+                root.rmdir()
 
 
 def _begin(root: Path, fingerprint: str) -> tuple[Path, int]:

@@ -52,12 +52,18 @@ def described(part: Any, name: str = "") -> str:
     name = name or type(part).__name__
     if not is_dataclass(part) or "(" in name:
         return name
-    options = {f.name: getattr(part, f.name) for f in fields(part)}
-    text = ", ".join(f"{n.replace('_', ' ')} {_option_text(v)}" for n, v in options.items() if v is not None and v != {})
+    text = _options(part)
     return f"{name} ({text})" if text else name
 
 
+def _options(part: Any) -> str:
+    options = {f.name: getattr(part, f.name) for f in fields(part)}
+    return ", ".join(f"{n.replace('_', ' ')} {_option_text(v)}" for n, v in options.items() if v is not None and v != {})
+
+
 def _option_text(value: Any) -> str:
+    if is_dataclass(value):
+        return f"({_options(value)})"
     if isinstance(value, Mapping):
         return ", ".join(f"{n} {value_text(v)}" for n, v in value.items())
     return value_text(value)

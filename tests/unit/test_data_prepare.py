@@ -151,6 +151,23 @@ def test_the_manifest_tells_what_how_and_from_where(dataset):
     assert Dataset.open(dataset.path).schema == Toy().schema()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_landing_that_fails_leaves_the_folder_as_it_was(tmp_path, there):
+    root = tmp_path / "datasets"
+    if there:
+        root.mkdir()
+
+    def land():
+        with landing(root, "f") as folder:
+            (folder / "half").write_text("of it")
+            raise DataError("events", "are damaged")
+
+    with pytest.raises(DataError):
+        land()
+    assert root.exists() == there
+    assert not there or not [*root.iterdir()]
+
+
 def test_a_landed_dataset_is_returned_without_simulating(dataset):
     class Never(Toy):
         def simulate(self, config, rng, n):

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Significance
-from raresearch.report.labels import differing, label_configs
+from raresearch.report.labels import described, differing, label_configs
 from raresearch.report.numbers import Spread, decimals, fixed, plus_minus
 from raresearch.report.page import table_caption
 from raresearch.report.results import gather
@@ -209,3 +209,17 @@ def test_two_configs_never_share_a_label():
 def test_a_name_that_only_one_config_has_counts_as_differing():
     assert differing([{"a": 1, "b": 2}, {"a": 1}]) == ["b"]
     assert differing([]) == []
+
+
+def test_a_part_with_options_in_groups_is_printed_as_one_writes_it():
+    @dataclasses.dataclass(frozen=True)
+    class Run:
+        live_days: float = 244.0
+        mass: float = 329.0
+
+    @dataclasses.dataclass(frozen=True)
+    class Limit:
+        run: Run = dataclasses.field(default_factory=Run)
+        level: float = 0.9
+
+    assert described(Limit(), "limit") == "limit (run (live days 244, mass 329), level 0.9)"
