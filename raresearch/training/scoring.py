@@ -14,7 +14,6 @@ from torch import nn
 from raresearch.data.transforms import Scaler
 from raresearch.experiment import Batch, Experiment
 from raresearch.training.arrays import Sample
-from raresearch.training.batches import in_turn
 from raresearch.training.columns import Column, Whole, column
 from raresearch.types import Array, Config
 
@@ -70,7 +69,10 @@ def outputs_of(model: nn.Module, experiment: Experiment, split: Split, config: C
     """The network's outputs (N, …) for every event of ``split``, spectators too."""
     model.eval()
     lot = _lot(split)
-    parts = [experiment.forward(model, lot_of, config) for lot_of in in_turn(split.inputs, range(0, len(split), lot), lot, 1)]
+    parts = [
+        experiment.forward(model, {n: t[start : start + lot] for n, t in split.inputs.items()}, config)
+        for start in range(0, len(split), lot)
+    ]
     return torch.cat(parts) if parts else torch.zeros((0, 1))
 
 
