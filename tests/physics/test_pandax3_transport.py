@@ -137,7 +137,7 @@ def test_the_two_electrons_share_the_energy_as_published():
 
 
 def test_an_electron_leaves_more_energy_around_its_end_than_around_its_start():
-    # A prototype's energies within 1 cm: 55 keV at the start, 364 keV at the end, ratio 6.6 +- .5, the end larger in 99.7 %. They are
+    # A prototype's energies within 1 cm: 55 keV at the start, 364 keV at the end, ratio 6.6 +- .5, the end larger in 99.7 %. They must be
     # medians: of 6,000 tracks here the medians are 55.0 and 365.0 keV, the means, which deltas raise, 63.8 and 381.7 (ratio 6.0).
     rng = np.random.default_rng(7)
     start, end = [], []
