@@ -26,7 +26,7 @@ TensorBoard  checksums by tables for all events of a file at once, instead of by
 evaluation   the arrays of a list of events made once for all cells, no deep copies: no number was predicted, seen 7.0 -> 6.7 s, next
              to nothing; configs are now parsed once, not once a cell, which came after this pair
 
-Of a store that a run has left (another machine, quiet): run 168 s, `status` 0.49 s, `report` as it stood 0.62 s, made anew 15.4 s, from kept
+Of a store that a run has left (another machine): run 168 s, `status` 0.49 s, `report` as it stood 0.62 s, made anew 15.4 s, from kept
 estimates 11.7 s, after a landing 12.8 s. `driver` before was what is `alone` now; packed, 10,000 cells: the last tenth costs 0.75 of the
 first, the driver's memory grows from 148 to 224 MiB, which is not flat. `alone` was not run with 10,000 cells since.
 
