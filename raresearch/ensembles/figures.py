@@ -10,8 +10,8 @@ import numpy as np
 from raresearch import plugins
 from raresearch.ensembles.forward import blocks, threaded
 from raresearch.errors import SpecError
-from raresearch.metrics.base import FigureOfMerit
-from raresearch.types import Array
+from raresearch.metrics.base import FigureOfMerit, Fom
+from raresearch.types import Array, Estimate
 
 #: a name, or {name: {option: value}} as in a study's YAML
 FomName = str | Mapping[str, Mapping[str, Any]]
@@ -40,3 +40,10 @@ def values(fom: FigureOfMerit, scores_MN: Array, label: Array, weight: Array) ->
     rows = blocks(np.arange(len(scores_MN)), scores_MN.shape[1])
     found = threaded(lambda block: fom.values(scores_MN[block], label, unit(weight)), rows)
     return np.concatenate(found) if found else np.empty(0)
+
+
+def estimates(fom: FigureOfMerit, scores_MN: Array, label: Array, weight: Array) -> list[Estimate]:
+    """``fom`` of every row with its interval: at once where the figure is called as the built-in ones are, else row by row."""
+    if isinstance(fom, Fom) and type(fom).__call__ is Fom.__call__:
+        return fom.estimates(scores_MN, label, weight)
+    return [fom(scores, label, weight) for scores in scores_MN]

@@ -36,15 +36,23 @@ class RocAuc(Fom):
         return _auc(Ranking.of(scores_MN, events))
 
     def _estimate(self, sample: Sample, threshold: float | None, level: float) -> Estimate:
-        ranking, signal, background = _ranked_weights(sample)
-        value = float(_auc(ranking)[0])
+        return self._estimates(sample.scores[None], sample.events, level)[0]
+
+    def _estimates(self, scores_MN: Array, events: Events, level: float) -> list[Estimate]:
+        ranking = Ranking.of(scores_MN, events)
+        signal, background = ranking.signal_weights, ranking.background_weights
+        values = _auc(ranking)
         # Placements: background below each signal event, and signal above each background event.
-        below = 1.0 - _middle(ranking, ranking.background)[0] / background.sum()
-        above = _middle(ranking, ranking.signal)[0] / signal.sum()
-        bound = value * (1.0 - value)
-        variance = _variance(below, signal, bound) + _variance(above, background, bound)
-        count = min(kish(signal), kish(background))
-        return estimate(value, logit_interval(value, variance, count, level), count, level, "DeLong, weighted, on the logit")
+        below = 1.0 - _middle(ranking, ranking.background) / background.sum(axis=1, keepdims=True)
+        above = _middle(ranking, ranking.signal) / signal.sum(axis=1, keepdims=True)
+        bound = values * (1.0 - values)
+        of_signal, of_background = kish(events.weights[events.signal]), kish(events.weights[~events.signal])
+        variances = _variances(below, signal, bound, of_signal) + _variances(above, background, bound, of_background)
+        count = min(of_signal, of_background)
+        return [
+            estimate(value, logit_interval(value, variance, count, level), count, level, "DeLong, weighted, on the logit")
+            for value, variance in zip(values.tolist(), variances.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -146,11 +154,16 @@ def _from_here_down(ranking: Ranking, terms: Array) -> Array:
 
 def _variance(per_event: Array, weights: Array, bound: float) -> float:
     """Variance of the weighted mean of ``per_event`` (N,) over events of positive weight; ``bound`` for a single event."""
-    count = kish(weights)
+    return float(_variances(per_event[None], weights[None], np.asarray([bound]), kish(weights))[0])
+
+
+def _variances(per_event: Array, weights: Array, bounds: Array, count: float) -> Array:
+    """`_variance` of each row, (M,): ``per_event`` and ``weights`` are (M, N), ``bounds`` (M,), ``count`` is Kish's of every row."""
     if count <= 1.0 + 1e-9:
-        return bound
-    shares = weights / weights.sum()
-    spread = float(((shares * (per_event - shares @ per_event)) ** 2).sum())
+        return bounds
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    means = (shares * per_event).sum(axis=1, keepdims=True)
+    spread: Array = ((shares * (per_event - means)) ** 2).sum(axis=1)
     return spread * count / (count - 1.0)
 
 

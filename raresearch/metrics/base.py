@@ -123,6 +123,22 @@ class Fom(ABC):
         parts = [self._values(events.scores(self.name, rows), events) for rows in _chunks(matrix)]
         return np.concatenate(parts) if parts else np.empty(0)
 
+    def estimates(
+        self, scores_MN: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, level: float = ONE_SIGMA
+    ) -> list[Estimate]:
+        """`__call__` row by row, (M,), thresholds chosen on each row; events are checked once, and memory is bounded."""
+        matrix, found = np.asarray(scores_MN), list[Estimate]()
+        if matrix.ndim != 2:
+            raise DataError(self.name, f"scores have shape {matrix.shape}, rows of scores (M, N) are needed")
+        events, level = Events.of(self.name, labels, weights), check_level(level)
+        for rows in _chunks(matrix):
+            found += self._estimates(events.scores(self.name, rows), events, level)
+        return found
+
+    def _estimates(self, scores_MN: Array, events: Events, level: float) -> list[Estimate]:
+        """Estimates (M,) of a checked chunk."""
+        return [self._estimate(Sample(row, events), None, level) for row in scores_MN]
+
     @abstractmethod
     def _estimate(self, sample: Sample, threshold: float | None, level: float) -> Estimate:
         """The estimate of a checked sample."""

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from raresearch.ensembles.evaluation import Ensemble
-from raresearch.errors import StoreError
+from raresearch.ensembles.evaluation import Ensemble, ScoreReader, Together
+from raresearch.ensembles.figures import estimates
+from raresearch.errors import DataError, StoreError
+from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.inputs import events_mark, landing_marks
 from raresearch.store.files import make_folder, write_atomic
 from raresearch.store.store import Store
-from raresearch.types import Estimate, digest
+from raresearch.types import Array, Estimate, digest
 
 FILE = "estimates.json"
 _values = attrgetter(*(field.name for field in fields(Estimate)))  # `asdict` copies deeply: ten times slower
 LEAST = 64  # new entries that are worth writing all of them
+BLOCK = 1 << 22  # scores that are evaluated together: 32 MiB
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,55 @@ class Evaluated:
 
     estimates: Mapping[str, Estimate]
     notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    reader: ScoreReader, ensembles: Sequence[Ensemble], objective: FigureOfMerit, others: Mapping[str, FigureOfMerit]
+) -> list[Evaluated]:
+    """``objective`` and ``others`` (by name) of every ensemble on validation, in bounded memory.
+
+    Raises `DataError` where the objective cannot be computed; another figure that cannot be is left out, with a note.
+    """
+    found: list[Evaluated] = []
+    while len(found) < len(ensembles):
+        first = ensembles[len(found)]
+        events = sum(len(reader.logits(member, "validation")[1]) for member in first.members)
+        some = ensembles[len(found) : len(found) + max(1, BLOCK // max(1, events))]
+        found += _evaluate(reader, some, objective, others)
+    return found
+
+
+def _evaluate(
+    reader: ScoreReader, ensembles: Sequence[Ensemble], objective: FigureOfMerit, others: Mapping[str, FigureOfMerit]
+) -> list[Evaluated]:
+    made: list[dict[str, Estimate]] = [{} for _ in ensembles]
+    notes: list[list[str]] = [[] for _ in ensembles]
+    for group in reader.together(ensembles):
+        label, weight = group.column("label"), group.column("weight")
+        for number, own in zip(group.numbers, estimates(group.on(objective), group.scores, label, weight), strict=True):
+            made[number][objective.name] = own
+        for name, fom in others.items():
+            for number, found in zip(group.numbers, _where_possible(fom, group, label, weight), strict=True):
+                if isinstance(found, Estimate):
+                    made[number][name] = found
+                else:  # e.g. too little background for this figure: the study's own objective still stands
+                    notes[number].append(f"{name} is missing for some cells: {found}")
+    return [Evaluated(each, tuple(said)) for each, said in zip(made, notes, strict=True)]
+
+
+def _where_possible(fom: FigureOfMerit, group: Together, label: Array, weight: Array) -> Sequence[Estimate | DataError]:
+    """``fom`` of every row, or why it has none."""
+    try:
+        return estimates(group.on(fom), group.scores, label, weight)
+    except DataError:
+        return [_or_why(fom, group, row, label, weight) for row in range(len(group.scores))]
+
+
+def _or_why(fom: FigureOfMerit, group: Together, row: int, label: Array, weight: Array) -> Estimate | DataError:
+    try:
+        return group.on(fom)(group.scores[row], label, weight)
+    except DataError as error:
+        return error
 
 
 class KeptEstimates:

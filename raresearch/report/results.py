@@ -12,9 +12,9 @@ import numpy as np
 
 from raresearch.ensembles.base import SelectionRule
 from raresearch.ensembles.evaluation import Ensemble, Labelled, ScoreReader, epoch_table, select
-from raresearch.errors import DataError, SelectionError
-from raresearch.metrics.base import FigureOfMerit, on
-from raresearch.report.estimates import Evaluated, KeptEstimates
+from raresearch.errors import SelectionError
+from raresearch.metrics.base import FigureOfMerit
+from raresearch.report.estimates import Evaluated, KeptEstimates, evaluate
 from raresearch.report.inputs import figures_asked
 from raresearch.report.labels import LONGEST, described, label_configs
 from raresearch.store.records import parse_config
@@ -228,10 +228,11 @@ def gather(
     chosen = {e.members[0].cell: e for e in made}
     # Ensembles of another rule are asked for once; keeping theirs would drive out the study's own.
     kept = KeptEstimates(store, figures_asked(objective, others)) if ensembles is None else None
+    asked = {row["cell"]: (row["landing"], chosen[row["cell"]]) for row in rows if row["cell"] in chosen}
+    evaluated = dict(zip(asked, _evaluated(reader, list(asked.values()), objective, foms, kept), strict=True))
     cells = []
     for row in rows:
-        ensemble = chosen.get(row["cell"])
-        found = _evaluated(reader, row["landing"], ensemble, objective, foms, kept) if ensemble else Evaluated({})
+        ensemble, found = chosen.get(row["cell"]), evaluated.get(row["cell"], Evaluated({}))
         notes |= dict.fromkeys(found.notes)
         same = {n: row[n] for n in ("config", "fold", "seed", "state", "error", "seconds")}
         same["error"] = same["error"] or ""
@@ -284,30 +285,18 @@ def distinct(objective: FigureOfMerit, others: Sequence[FigureOfMerit]) -> dict[
 
 def _evaluated(
     reader: ScoreReader,
-    landing: str,
-    ensemble: Ensemble,
+    asked: Sequence[tuple[str, Ensemble]],
     objective: FigureOfMerit,
     others: Mapping[str, FigureOfMerit],
     kept: KeptEstimates | None,
-) -> Evaluated:
-    if kept is None or ensemble.calibration is not None:
-        return _estimates(reader, ensemble, objective, others)
-    key = kept.key(landing, ensemble)
-    found = kept.get(key)
-    if found is None:
-        found = _estimates(reader, ensemble, objective, others)
-        kept.put(key, found)
-    return found
-
-
-def _estimates(
-    reader: ScoreReader, ensemble: Ensemble, objective: FigureOfMerit, others: Mapping[str, FigureOfMerit]
-) -> Evaluated:
-    sample, notes = reader.validation(ensemble), []
-    found = {objective.name: on(objective, sample.columns)(sample.scores, sample.label, sample.weight)}
-    for name, fom in others.items():
-        try:
-            found[name] = on(fom, sample.columns)(sample.scores, sample.label, sample.weight)
-        except DataError as error:  # e.g. too little background for this figure: the study's own objective still stands
-            notes.append(f"{name} is missing for some cells: {error}")
-    return Evaluated(found, tuple(notes))
+) -> list[Evaluated]:
+    """Of each (landing, ensemble): what was kept, and the rest evaluated."""
+    keys = [kept.key(landing, e) if kept is not None and e.calibration is None else "" for landing, e in asked]
+    found = [kept.get(key) if kept is not None and key else None for key in keys]
+    missing = [number for number, one in enumerate(found) if one is None]
+    made = evaluate(reader, [asked[number][1] for number in missing], objective, others)
+    for number, one in zip(missing, made, strict=True):
+        found[number] = one
+        if kept is not None and keys[number]:
+            kept.put(keys[number], one)
+    return [one for one in found if one is not None]

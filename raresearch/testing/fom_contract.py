@@ -12,6 +12,7 @@ import pickle
 import numpy as np
 import pytest
 
+from raresearch.ensembles.figures import estimates
 from raresearch.errors import DataError, UserError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.types import Array, Estimate
@@ -130,6 +131,15 @@ class FigureOfMeritContract:
         values = self.fom.values(scores_MN, labels, given)
         assert values.dtype == np.float64
         assert values == pytest.approx([self.fom(row, labels, given).value for row in scores_MN], rel=1e-9, abs=1e-12)
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_estimates_equal_calls_row_by_row_to_the_bit(self, weighted: bool) -> None:
+        scores, labels, weights = contract_sample()
+        rng = np.random.default_rng(3)
+        scores_MN = np.stack([scores, scores[::-1], rng.random(EVENTS), np.round(rng.random(EVENTS), 1)])
+        given = weights if weighted else np.ones(EVENTS)
+        apart = [self.fom(row, labels, given) for row in scores_MN]
+        assert repr(estimates(self.fom, scores_MN, labels, given)) == repr(apart)  # as text: NaN is no number's equal
 
     def test_values_of_no_rows_is_empty(self) -> None:
         _, labels, _ = contract_sample()

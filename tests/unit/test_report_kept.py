@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import raresearch as rs
-from raresearch.ensembles.evaluation import epoch_table, select
+from raresearch.ensembles.evaluation import ScoreReader, epoch_table, estimate, select
 from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import RocAuc, Significance
 from raresearch.report import estimates, inputs, results
@@ -295,13 +295,13 @@ def evaluations(monkeypatch):
     monkeypatch.setattr(estimates, "LEAST", 1)
     monkeypatch.setattr(inputs, "BEGUN", 1e12)
     inputs.code.cache_clear()
-    done, evaluate = [], results._estimates
+    done, evaluate = [], results.evaluate
 
-    def counted(reader, ensemble, objective, others):
-        done.append(ensemble.members[0].cell)
-        return evaluate(reader, ensemble, objective, others)
+    def counted(reader, ensembles, objective, others):
+        done.extend(ensemble.members[0].cell for ensemble in ensembles)
+        return evaluate(reader, ensembles, objective, others)
 
-    monkeypatch.setattr(results, "_estimates", counted)
+    monkeypatch.setattr(results, "evaluate", counted)
     return done
 
 
@@ -315,6 +315,17 @@ def test_kept_estimates_are_those_that_were_computed_to_the_last_bit(tmp_path, e
     assert len(evaluations) == 3
     assert [c.estimates for c in first.cells] == [c.estimates for c in second.cells]
     assert first.notes == second.notes
+
+
+def test_cells_evaluated_in_blocks_have_the_bits_of_one_evaluated_alone(tmp_path, monkeypatch):
+    store, labels = synthetic_store(tmp_path, labels=("4A",), repeats=5, n=300)
+    together = look(store, labels, rule=LastK(k=1)).cells
+    monkeypatch.setattr(estimates, "BLOCK", 1)
+    (store.root / "index" / estimates.FILE).unlink(missing_ok=True)
+    apart = look(store, labels, rule=LastK(k=1)).cells
+    assert [c.estimates for c in together] == [c.estimates for c in apart]
+    reader = ScoreReader(store)
+    assert [c.estimates[OBJECTIVE.name] for c in together] == [estimate(reader, c.ensemble, OBJECTIVE) for c in together]
 
 
 def test_of_one_more_cell_only_that_one_is_evaluated(tmp_path, evaluations):
