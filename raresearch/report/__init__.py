@@ -8,6 +8,7 @@ It reads the store and nothing else, and needs neither ray nor torch.
     table      one row a config; terminal, Markdown, CSV
     curves     mean ± std over repeats of anything that has epochs
     figures/   one file a figure
+    encoders   processes beside this one that make figures PNG and SVG
     page       the HTML page and the Markdown file
     tensorboard  event files, written without torch or tensorflow
     build      all of it, in place by atomic renames

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from raresearch.ensembles.base import SelectionRule
@@ -14,8 +16,9 @@ from raresearch.metrics.base import FigureOfMerit
 from raresearch.report.bibliography import bibtex
 from raresearch.report.card import make_card
 from raresearch.report.cost import TITLE, cost_sheet
+from raresearch.report.encoders import Encoders, Encoding
 from raresearch.report.figures import front
-from raresearch.report.figures.style import encode, style
+from raresearch.report.figures.style import Drawing, style
 from raresearch.report.findings import find
 from raresearch.report.kept import ReportPaths, report_paths
 from raresearch.report.page import Picture, html, markdown
@@ -24,7 +27,7 @@ from raresearch.report.results import CellResult, Results, gather
 from raresearch.report.sections import SECTIONS
 from raresearch.report.table import UnsealedTable, tabulate
 from raresearch.report.tabular import csv_text
-from raresearch.report.tensorboard import write_tensorboard
+from raresearch.report.tensorboard import write_pictures, write_tensorboard
 from raresearch.statistics.comparison import Comparison
 from raresearch.store.files import make_folder, refusals, write_atomic
 from raresearch.store.store import Store
@@ -56,40 +59,58 @@ def build_report(
     root = store.root / "report"
     if root.exists() and not root.is_dir():
         raise StoreError(str(root), "a file stands where the report's folder belongs", "move it away")
-    results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
-    table, card = tabulate(results, unsealed), make_card(results)
-    pictures, absent = draw(results)
-    findings, own = find(results), read_outs(store.root)
-    if pareto := front.sheet(results):
-        own = [pareto, *own]
-    if spent := cost_sheet(results):
-        own = [*own, (TITLE, spent)]
-    make_folder(root)
+    with Encoders() as encoders:  # before the store is read: they get ready meanwhile
+        results = gather(store, objective=objective, others=others, rule=rule, labels=labels)
+        drawn, absent = draw(results, encoders)
+        table, card = tabulate(results, unsealed), make_card(results)
+        findings, own = find(results), read_outs(store.root)
+        if pareto := front.sheet(results):
+            own = [pareto, *own]
+        if spent := cost_sheet(results):
+            own = [*own, (TITLE, spent)]
+        make_folder(root)
+        _put(root / "table.csv", table.to_csv())
+        _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
+        _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
+        _put(root / "references.bib", bibtex(card.references))
+        with _swapped(root / "tensorboard", store.root / ".tmp") as folder:
+            write_tensorboard(results, folder)  # the longest of what needs no picture
+            pictures = finished(drawn, encoders)
+            write_pictures(results, folder, {f"{p.section}/{p.drawing.name}": p.png for p in pictures})
     figures = {p.drawing.name: _put_picture(root / "figures", p) for p in pictures}
     _remove_stale(root / "figures", {path for files in figures.values() for path in files})
-    _put(root / "table.csv", table.to_csv())
-    _put(root / "cells.csv", csv_text([_cell_row(results, c) for c in results.cells]))
-    _put(root / "comparison.csv", csv_text([_comparison_row(c) for c in findings.comparisons]))
-    _put(root / "references.bib", bibtex(card.references))
-    images = {f"{p.section}/{p.drawing.name}": p.png for p in pictures}
-    _swap(root / "tensorboard", store.root / ".tmp", lambda folder: write_tensorboard(results, folder, images))
     _put(root / "report.md", markdown(table, card, findings, [p.drawing for p in pictures], FILES, own))
     _put(root / "index.html", html(table, card, findings, pictures, absent, own))
     return report_paths(root, list(figures))
 
 
-def draw(results: Results) -> tuple[list[Picture], list[tuple[str, str]]]:
+@dataclass(frozen=True)
+class Drawn:
+    """A drawing of ``section`` that is being encoded."""
+
+    drawing: Drawing
+    section: str
+    encoding: Encoding
+
+
+def draw(results: Results, encoders: Encoders) -> tuple[list[Drawn], list[tuple[str, str]]]:
     """All figures that the study has something for; and (section, line) for each that it has not."""
-    pictures, absent = [], []
+    drawn, absent = [], []
     with style():
         for section in SECTIONS:
             for make, reason in section.figures:
                 drawing = make(results)
                 if drawing is not None:
-                    pictures.append(Picture(drawing, section.name, *encode(drawing.figure)))
+                    drawn.append(Drawn(drawing, section.name, encoders.begin(drawing.figure)))
                 elif reason and results.best_cell is not None:
                     absent.append((section.name, reason))
-    return pictures, absent
+    return drawn, absent
+
+
+def finished(drawn: Sequence[Drawn], encoders: Encoders) -> list[Picture]:
+    """The pictures, when they are encoded."""
+    files = encoders.finish([d.encoding for d in drawn])
+    return [Picture(d.drawing, d.section, png, svg) for d, (png, svg) in zip(drawn, files, strict=True)]
 
 
 def _comparison_row(comparison: Comparison) -> dict[str, object]:
@@ -132,14 +153,15 @@ def _remove_stale(folder: Path, ours: set[Path]) -> None:
             path.unlink()
 
 
-def _swap(final: Path, scratch_root: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder and put it in the place of ``final``: readers see the old one or the new one."""
+@contextmanager
+def _swapped(final: Path, scratch_root: Path) -> Iterator[Path]:
+    """A new folder to be filled, which then takes the place of ``final``: readers see the old one or the new one."""
     scratch = scratch_root / f"{final.name}.{uuid.uuid4().hex[:8]}"
     old = scratch.with_name(scratch.name + ".old")
     try:
         with refusals(final):
             scratch.mkdir(parents=True)
-            fill(scratch)
+            yield scratch
             if final.exists():
                 os.rename(final, old)
             os.rename(scratch, final)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raresearch.ensembles.table import codes
 from raresearch.report.findings import Sheet
 from raresearch.report.numbers import NONE, duration
 from raresearch.report.results import Results
+from raresearch.types import EpochTable
 
 TITLE = "What a training takes"
 
@@ -18,14 +20,11 @@ def cost_sheet(results: Results) -> Sheet | None:
 
     Cells that were read off a longer training cost nothing and are left out.
     """
-    epochs = results.epochs
-    last: dict[str, int] = {}
-    for cell, epoch in zip(epochs["cell"].tolist(), epochs["epoch"].tolist(), strict=True):
-        last[cell] = max(epoch, last.get(cell, 0))
+    last = _last_epochs(results.epochs) if len(results.epochs) else {}
     peaks = {row["cell"]: row["memory"] for row in results.store.cells().select(["cell", "memory"]).to_pylist()}
     spent: dict[str, list[tuple[int, float, float | None]]] = {}
     for found in results.cells:
-        if found.seconds > 0 and last.get(found.key, 0):
+        if found.seconds > 0 and last.get(found.key):
             spent.setdefault(found.config, []).append((last[found.key], found.seconds, peaks[found.key]))
     rows = tuple(
         (
@@ -51,6 +50,14 @@ def cost_sheet(results: Results) -> Sheet | None:
     caption = "Wall-clock time of a worker on the machine of this study, and of whatever else that did at the time."
     header = ("config", "trainings", "epochs", "seconds an epoch", "a training", "peak memory")
     return Sheet(header, rows, meanings, caption) if rows else None
+
+
+def _last_epochs(epochs: EpochTable) -> dict[str, int]:
+    """Cell → its last epoch."""
+    _, first, cell = np.unique(codes(epochs, "cell"), return_index=True, return_inverse=True)
+    last = np.zeros(len(first), dtype=np.int64)
+    np.maximum.at(last, cell, epochs["epoch"])
+    return dict(zip(epochs["cell"][first].tolist(), last.tolist(), strict=True))
 
 
 def _memory(peaks: Sequence[float]) -> str:

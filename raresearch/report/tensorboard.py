@@ -1,8 +1,9 @@
 """TensorBoard event files: hyperparameters with the objective, learning curves, mean ± std over repeats.
 
-Written from TensorBoard's own record writer and protocol buffers: neither torch nor tensorflow is imported. Runs:
+Written from TensorBoard's own protocol buffers: neither torch nor tensorflow is imported. Runs:
 
-    .                              the HParams experiment: which values differ, which figures are judged; the report's pictures
+    .                              the HParams experiment: which values differ, which figures are judged; in a second file the report's
+                                   pictures
     configs/<label>                one HParams session a config; its objective and other figures, mean over repeats
     configs/<label>/mean           mean over repeats of everything recorded at each epoch; beside it mean+std and mean-std
     cells/<label>/<seed>-<fold>    the curves of one cell, where there are at most `MOST_CELLS`
@@ -17,11 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from raresearch.report.curves import Curve, mean_curve
 from raresearch.report.labels import differing, value_text
@@ -35,13 +36,12 @@ TAGS = {"train_loss": "loss/training", "val_loss": "loss/validation", "val_accur
 
 
 class Run:
-    """One run's event file. The time of every event is the study's, so the same store gives the same bytes."""
+    """One event file of a run. The time of every event is the study's, so the same store gives the same bytes."""
 
-    def __init__(self, folder: Path, time: float) -> None:
+    def __init__(self, folder: Path, time: float, name: str = "raresearch") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._time = time
-        self._file = (folder / f"events.out.tfevents.{int(time):010d}.raresearch").open("wb")
-        self._records = RecordWriter(self._file)
+        self._file = (folder / f"events.out.tfevents.{int(time):010d}.{name}").open("wb")
         self._write(Event(wall_time=time, file_version="brain.Event:2"))
 
     def __enter__(self) -> Run:
@@ -63,7 +63,11 @@ class Run:
 
     def hparams(self, tag: str, content: Any) -> None:
         """One message of the HParams plug-in."""
-        value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
+        about = metadata.create_summary_metadata(content)
+        # Once more: the order of what it says of hyperparameters would be another one in each process.
+        held = plugin_data_pb2.HParamsPluginData.FromString(about.plugin_data.content)
+        about.plugin_data.content = held.SerializeToString(deterministic=True)
+        value = Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
         self._write(Event(wall_time=self._time, summary=Summary(value=[value])))
 
     def images(self, pictures: Mapping[str, bytes]) -> None:
@@ -75,15 +79,24 @@ class Run:
             self._write(Event(wall_time=self._time, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
 
     def _write(self, event: Any) -> None:
-        self._records.write(event.SerializeToString())
+        """One record: length, its checksum, content, its checksum. TensorBoard's own writer computes these byte by byte in Python,
+        which is most of the time that thousands of scalars take."""
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        self._file.write(length + _checksum(length) + content + _checksum(content))
 
 
-def write_tensorboard(results: Results, folder: Path, pictures: Mapping[str, bytes] | None = None) -> None:
-    """Write all runs below ``folder``, which must be empty. ``pictures``: PNG files by tag."""
+def _checksum(content: bytes) -> bytes:
+    """CRC-32C, masked as the format asks: turned right by 15 bits, plus a constant."""
+    crc = google_crc32c.value(content)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def write_tensorboard(results: Results, folder: Path) -> None:
+    """Write all runs below ``folder``, which must be empty."""
     time, names = _created(results), run_names(results.labels)
     with Run(folder, time) as run:
         run.hparams(metadata.EXPERIMENT_TAG, _experiment(results, time))
-        run.images(pictures or {})
     groups = {str(key[0]): rows for key, rows in results.epochs.groups("config")} if len(results.epochs) else {}
     for config, rows in groups.items():
         _write_config(results, config, rows, folder / "configs" / names[config], time)
@@ -92,6 +105,12 @@ def write_tensorboard(results: Results, folder: Path, pictures: Mapping[str, byt
             for (seed, fold), cell in rows.groups("seed", "fold"):
                 with Run(folder / "cells" / names[config] / f"{seed}-{fold}", time) as run:
                     run.curves(cell["epoch"], {_tag(n): np.asarray(cell[n], dtype=np.float64) for n in _columns(cell)})
+
+
+def write_pictures(results: Results, folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """Write PNG files by tag into the run of ``folder`` itself."""
+    with Run(folder, _created(results), "pictures") as run:
+        run.images(pictures)
 
 
 def run_names(labels: Mapping[str, str]) -> dict[str, str]:

@@ -14,8 +14,10 @@ from scipy.special import expit, logit
 
 from raresearch.ensembles.rules import LastK
 from raresearch.metrics.foms import Recall, RocAuc, Xi
-from raresearch.report.build import draw as draw_all
+from raresearch.report.build import draw as begin_all
+from raresearch.report.build import finished
 from raresearch.report.curves import mean_curve
+from raresearch.report.encoders import Encoders
 from raresearch.report.figures import by_config, classes, confusion, cut, efficiency, learning, members, repeats, roc, seeds
 from raresearch.report.figures.dark import DARK, for_the_dark
 from raresearch.report.figures.scale import ScoreAxis
@@ -43,6 +45,12 @@ ALL = (
 def results(tmp_path_factory):
     store, labels = synthetic_store(tmp_path_factory.mktemp("study"), failed=[("4C", 0, 1)])
     return read(store, labels)
+
+
+def draw_all(results):
+    with Encoders(0) as encoders:
+        drawn, absent = begin_all(results, encoders)
+        return finished(drawn, encoders), absent
 
 
 def made(draw, results):
