@@ -391,6 +391,10 @@ class Study:
         """Report progress from ``outcomes`` that somebody read from the store; the study's own state does not change."""
         self.on_change(self.counts({**outcomes, **self._outcomes}))
 
+    def knows(self, key: str) -> bool:
+        """Whether it has heard what became of the cell ``key``."""
+        return key in self._outcomes
+
     def counts(self, outcomes: Mapping[str, Outcome] | None = None) -> Counts:
         """Cells in total, done, failed, reused from earlier runs, running."""
         states = self._states

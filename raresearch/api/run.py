@@ -48,7 +48,7 @@ from raresearch.training.arrays import (
 )
 from raresearch.training.arrays import load as load_events
 from raresearch.training.policy import Keep, KeepRule, best_so_far
-from raresearch.types import Cell, Config, config_id
+from raresearch.types import Cell, Config, Outcome, config_id
 
 WATCH_SECONDS = 2.0
 WATCH_SHARE = 50  # of the time that a look takes, to the next one
@@ -360,13 +360,20 @@ def _watched(study: Study) -> Iterator[None]:
     """Report cells as they land: the study hears of a pack only when all of it is done, which may take long."""
     ended = threading.Event()
 
+    store, seen = Store(study.store.root), dict[str, Outcome]()
+    store.news()  # what is there already, the study knows
+
     def watch() -> None:
-        store, pause = Store(study.store.root), WATCH_SECONDS
+        pause = WATCH_SECONDS
         while not ended.wait(pause):
             began = time.monotonic()
             with suppress(StoreError):  # a damaged landing is the driver's to report
-                study.saw(store.outcomes())
-            # A look reads what all cells say: with thousands of them more seldom, so that the driver has its time for packs.
+                # Of what is not yet the study's alone: a look would else take more and more memory from the driver.
+                for key in [key for key in seen if study.knows(key)]:
+                    del seen[key]
+                seen.update(store.news())
+                study.saw(seen)
+            # A look lists all landings: with thousands of them more seldom, so that the driver has its time for packs.
             pause = max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - began))
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -1,17 +1,19 @@
 """Packs on Ray Tune: reused actors, bounded concurrency, one small JSON a trial.
 
 Tune is the scheduler and nothing else. Which cells exist, what is done and what comes next is the study's; scores go from
-the worker straight into the store. So a trial is a pack, its config is the pack as JSON, its result the outcomes as JSON.
+the worker straight into the store. So a trial is a pack, its config is the pack as text, and so is its result, the outcomes.
 """
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import logging
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,7 +84,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.pack = pack_from_json(new_config["pack"])
+        self.pack = pack_from_text(new_config["pack"])
         self.spread = partial(train_on_workers, attempts=Attempts())
         return True
 
@@ -97,7 +99,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         except Pause as pause:  # not done: Tune hears of it and calls again
             return {"cells": 0, "says": str(pause)}
         # Nested results would be flattened by Tune before the searcher sees them.
-        told = {"outcomes": json.dumps([o.to_json() for o in outcomes]), "notes": json.dumps(self.notes)}
+        told = {"outcomes": _to_text([o.to_json() for o in outcomes]), "notes": json.dumps(self.notes)}
         return {"cells": len(outcomes), **told, "done": True}
 
 
@@ -131,7 +133,7 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
             return None
         self.running[trial_id] = pack
         self.trials += 1
-        return {"pack": pack_to_json(pack)}
+        return {"pack": pack_to_text(pack)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial that is not done may have a line to say."""
@@ -157,7 +159,7 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         elif result and "outcomes" in result:
             for text in json.loads(result["notes"]):
                 source.noted(text)
-            source.finished(pack, [Outcome.from_json(o) for o in json.loads(result["outcomes"])])
+            source.finished(pack, [Outcome.from_json(o) for o in _from_text(result["outcomes"])])
         else:
             free_rooms(pack)
             source.crashed(pack, "the worker died")
@@ -169,13 +171,22 @@ class _PackSearcher(TuneSearcher):  # type: ignore[misc]
         """Nothing to restore."""
 
 
-def pack_to_json(pack: Pack) -> str:
-    return json.dumps({"why": pack.why, "cells": [cell_to_json(c) for c in pack.cells]})
+def pack_to_text(pack: Pack) -> str:
+    return _to_text({"why": pack.why, "cells": [cell_to_json(c) for c in pack.cells]})
 
 
-def pack_from_json(text: str) -> Pack:
-    content = json.loads(text)
+def pack_from_text(text: str) -> Pack:
+    content = _from_text(text)
     return Pack(tuple(cell_from_json(c) for c in content["cells"]), content["why"])
+
+
+def _to_text(content: Any) -> str:
+    """JSON, compressed: Tune keeps several copies of every trial's config and result, and the cells of a pack differ in little."""
+    return base64.b85encode(zlib.compress(json.dumps(content).encode())).decode()
+
+
+def _from_text(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b85decode(text)))
 
 
 @dataclass(frozen=True)

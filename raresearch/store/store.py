@@ -41,6 +41,7 @@ class Store:
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._sorted: tuple[Known, pa.Table] | None = None  # `cells` of what `_look` knew
         self._done: set[str] = set()
+        self._told: set[str] | None = None  # landings that `news` has told of
 
     @classmethod
     def check(cls, root: Path | str, identity: str) -> None:
@@ -214,8 +215,21 @@ class Store:
 
     def outcomes(self) -> dict[str, Outcome]:
         """Cell key → outcome, for everything that has landed."""
-        names = ("state", "stop_epoch", "best_epoch", "best_val_loss", "seconds", "error")
-        return {row["cell"]: Outcome(row["cell"], **{n: row[n] for n in names}) for row in self.cells().to_pylist()}
+        return {row["cell"]: _outcome(row) for row in self.cells().to_pylist()}
+
+    def news(self) -> dict[str, Outcome]:
+        """Cell key → outcome, of what has landed since this instance was last asked; the first time nothing.
+
+        It reads those landings and keeps none, whatever else is there: for who looks every few seconds, and all day.
+        """
+        there, before = set(self._landed_names()), self._told
+        self._told = there
+        found: dict[str, Outcome] = {}
+        for name in sorted(there - before) if before is not None else ():
+            for row in landed(self.root / "cells" / name, "cells").to_pylist():
+                if row["cell"] not in found or row["state"] == "done":
+                    found[row["cell"]] = _outcome(row)
+        return found
 
     def landed(self, key: str) -> bool:
         """True where the cell ``key`` is done. Cheap to ask often: only landings not seen before are read."""
@@ -331,6 +345,11 @@ def _longest(cells: pa.Table) -> pa.Table:
         if key not in longest or epochs[row] > epochs[longest[key]]:
             longest[key] = row
     return cells.take(places(np.sort(np.asarray(list(longest.values()), dtype=np.int64))))
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome:
+    names = ("state", "stop_epoch", "best_epoch", "best_val_loss", "seconds", "error")
+    return Outcome(row["cell"], **{n: row[n] for n in names})
 
 
 def _unique(column: Iterable[Any]) -> list[str]:
