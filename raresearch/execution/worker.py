@@ -83,7 +83,7 @@ def run_pack(
     workers, which land it. Raises `WriteFailed` where the store did not take a result, `UserError` where the input is wrong.
     """
     store = context.opened
-    with store.elsewhere.leases([c.key for c in pack.cells], store.landed) as mine:
+    with store.elsewhere.leases([c.key for c in pack.cells], store.landed_among) as mine:
         todo = [c for c in pack.cells if mine[c.key]]
         checkpoints = Checkpoints(store.root, store.elsewhere, [c.key for c in todo])
         landing = _Landing(store, digest([c.key for c in pack.cells], 12), checkpoints)

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -43,6 +43,10 @@ class Objects(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+#: which of these cells have landed
+Settled = Callable[[Sequence[str]], Collection[str]]
+
+
 class Claims:
     """This process's claims in ``objects``, under a name that nobody else has."""
 
@@ -52,8 +56,8 @@ class Claims:
         self._seen: dict[str, tuple[bytes | None, float]] = {}  # rival → its last number, and when we first saw that
 
     @contextmanager
-    def held(self, keys: Sequence[str], settled: Callable[[str], bool]) -> Iterator[dict[str, bool]]:
-        """Hold ``keys``: key → True where it is ours, False where it was settled while we waited."""
+    def held(self, keys: Sequence[str], settled: Settled) -> Iterator[dict[str, bool]]:
+        """Hold ``keys``: key → True where it is ours, False where it was settled while we waited (see `lease.lease`)."""
         with self._beating():
             mine: dict[str, bool] = {}
             try:
@@ -66,7 +70,7 @@ class Claims:
                         self._each(self._withdraw, [key for key, ours in decided.items() if ours])
                         mine |= {key: False for key, ours in decided.items() if not ours}
                         time.sleep(random.uniform(0.5, 1.5) * POLL)
-                yield {key: ours and not settled(key) for key, ours in mine.items()}
+                yield mine
             finally:
                 self._each(self._withdraw, [key for key, ours in mine.items() if ours])
 
@@ -75,8 +79,8 @@ class Claims:
         """Hold ``key`` or learn that a living rival does; waits only as long as it takes to be sure of that."""
         end = time.monotonic() + 2 * self.stale
 
-        def given_up(_: str) -> bool:
-            return time.monotonic() > end
+        def given_up(keys: Sequence[str]) -> Collection[str]:
+            return keys if time.monotonic() > end else ()
 
         with self._beating():
             mine: dict[str, bool] = {}
@@ -89,13 +93,14 @@ class Claims:
             finally:
                 self._each(self._withdraw, [k for k, ours in mine.items() if ours])
 
-    def _round(self, keys: Sequence[str], settled: Callable[[str], bool]) -> dict[str, bool]:
+    def _round(self, keys: Sequence[str], settled: Settled) -> dict[str, bool]:
         """One try for each of ``keys``; what it decides."""
         self._each(lambda key: self.objects.put(f"claims/{key}/{self.me}", b"1"), keys)
         rivals = dict(zip(keys, self._each(self._rivals, keys), strict=True))
         lost = [key for key in keys if rivals[key]]
         self._each(self._withdraw, lost)
-        return {key: True for key in keys if not rivals[key]} | {key: False for key in lost if settled(key)}
+        given_up = settled(lost) if lost else ()
+        return {key: True for key in keys if not rivals[key]} | {key: False for key in lost if key in given_up}
 
     def _rivals(self, key: str) -> list[str]:
         """Living others that claim ``key``; claims of the dead are cleared away."""

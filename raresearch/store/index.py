@@ -23,6 +23,8 @@ from raresearch.store.files import make_folder, write_atomic
 
 LEAST = 64  # landings that are not in the index yet; fewer are read in a moment
 MARKS = b"raresearch.marks"  # in the file's metadata: landing → `mark` of what was read
+#: kind → (file of a landing, columns) where these are not the kind itself and all; "done" is for workers, who ask for nothing else
+PARTS: Mapping[str, tuple[str, Sequence[str]]] = {"done": ("cells", ("cell", "state"))}
 GROWTH = 4  # it is written again when it would grow by a quarter: rewriting then costs a constant a landing
 
 
@@ -46,9 +48,9 @@ class Known:
 
 
 def mark(landing: Path, kind: str) -> str:
-    """Size and time of change of the file ``kind`` of ``landing``; empty where it is not there."""
+    """Size and time of change of the file of ``kind`` of ``landing``; empty where it is not there."""
     try:
-        stat = os.stat(f"{landing}/{kind}.parquet")
+        stat = os.stat(f"{landing}/{PARTS[kind][0] if kind in PARTS else kind}.parquet")
     except OSError:
         return ""
     return f"{stat.st_size}:{stat.st_mtime_ns}"
@@ -56,11 +58,12 @@ def mark(landing: Path, kind: str) -> str:
 
 def landed(path: Path, kind: str) -> pa.Table:
     """The table ``kind`` of the landing in ``path``. Raises `StoreError` where it is damaged."""
+    name, columns = PARTS.get(kind, (kind, None))
     try:
-        table = pq.ParquetFile(path / f"{kind}.parquet").read()  # `read_table` would import pandas: a second
+        table = pq.ParquetFile(path / f"{name}.parquet").read(columns)  # `read_table` would import pandas: a second
     except (pa.ArrowInvalid, OSError) as error:
         remedy = f"remove the folder {path} and run the study again: only its cells are trained anew"
-        raise StoreError(str(path / f"{kind}.parquet"), "damaged (not readable as Parquet)", remedy) from error
+        raise StoreError(str(path / f"{name}.parquet"), "damaged (not readable as Parquet)", remedy) from error
     return table.append_column("landing", words([path.name] * len(table)))
 
 

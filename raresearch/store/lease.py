@@ -42,7 +42,9 @@ def _try_lock(descriptor: int, offset: int) -> bool:
 
 @contextmanager
 def lease(path: Path, key: str, settled: Callable[[], bool], poll: float = 0.05) -> Iterator[bool]:
-    """Hold ``key``'s lease; yields True when it is ours, False when ``settled()`` became true while we waited.
+    """Hold ``key``'s lease; yields True when it is ours, False when ``settled()`` became true while we waited for it.
+
+    A cell may have landed before that: who has a lease looks once more.
 
     ``path`` is the lock file, ``key`` hexadecimal, ``poll`` the seconds between two tries.
     """
@@ -54,7 +56,7 @@ def lease(path: Path, key: str, settled: Callable[[], bool], poll: float = 0.05)
             return
         time.sleep(poll)
     try:
-        yield not settled()
+        yield True
     finally:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset, os.SEEK_SET)
 

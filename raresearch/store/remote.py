@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from raresearch.errors import StoreError, WriteFailed
-from raresearch.store.claims import Claims
+from raresearch.store.claims import Claims, Settled
 from raresearch.store.files import landing_folder, make_folder, persistently, write_atomic
 from raresearch.store.lease import held, lease, only_driver
 from raresearch.types import digest
@@ -65,7 +65,7 @@ class Elsewhere(Protocol):
     def push_dataset(self, name: str) -> None:
         """Bring the dataset ``name`` there."""
 
-    def leases(self, keys: Sequence[str], settled: Callable[[str], bool]) -> Any:
+    def leases(self, keys: Sequence[str], settled: Settled) -> Any:
         """Context: key → whether it is ours to train; waits for others' until they are ``settled`` or free."""
 
     def held(self, key: str) -> bool:
@@ -110,13 +110,15 @@ class Here:
         """It is where it belongs."""
 
     @contextmanager
-    def leases(self, keys: Sequence[str], settled: Callable[[str], bool]) -> Iterator[dict[str, bool]]:
+    def leases(self, keys: Sequence[str], settled: Settled) -> Iterator[dict[str, bool]]:
         def one(key: str) -> bool:
-            return taken.enter_context(lease(self.root / "leases.lock", key, lambda: settled(key)))
+            return taken.enter_context(lease(self.root / "leases.lock", key, lambda: key in settled([key])))
 
         with ExitStack() as taken:
             # In the order of keys: two workers that want each other's cells would wait for ever otherwise.
-            yield {key: one(key) for key in sorted(keys)}
+            ours = {key for key in sorted(keys) if one(key)}
+            ours -= set(settled(sorted(ours)))  # one look for all of them, now that nobody else can land them
+            yield {key: key in ours for key in keys}
 
     def held(self, key: str) -> bool:
         return held(self.root / "leases.lock", key)
@@ -297,9 +299,11 @@ class Remote:
     # -- claims
 
     @contextmanager
-    def leases(self, keys: Sequence[str], settled: Callable[[str], bool]) -> Iterator[dict[str, bool]]:
+    def leases(self, keys: Sequence[str], settled: Settled) -> Iterator[dict[str, bool]]:
         with Claims(self).held(keys, settled) as mine:
-            yield mine
+            self._looked = -1e9  # what landed since the last look, before the claims were ours, counts
+            done = settled([key for key, ours in mine.items() if ours])
+            yield {key: ours and key not in done for key, ours in mine.items()}
 
     def held(self, key: str) -> bool:
         return bool(self.names(f"claims/{key}"))
@@ -315,7 +319,7 @@ class Remote:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        with Claims(self).held([name], lambda key: False):
+        with Claims(self).held([name], lambda keys: ()):
             self.pull_small()
             yield
 

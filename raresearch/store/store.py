@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from raresearch.errors import StoreError
 from raresearch.store.columns import mask, places, unpacked
 from raresearch.store.files import landing_folder, make_folder, persistently, refusals, write_atomic
-from raresearch.store.index import Known, indexed, landed, outgrown, write_index
+from raresearch.store.index import LEAST, Known, indexed, landed, outgrown, write_index
 from raresearch.store.records import CELLS, CellRecord, cells_table, epochs_table, scores_table
 from raresearch.store.remote import FILE as REMOTE
 from raresearch.store.remote import elsewhere
@@ -40,7 +40,8 @@ class Store:
         self.elsewhere = elsewhere(self.root)  # does nothing where the folder is the store itself
         self._read: dict[str, Known] = {}  # by kind; landings never change, so what was read once stays true
         self._sorted: tuple[Known, pa.Table] | None = None  # `cells` of what `_look` knew
-        self._done: set[str] = set()
+        self._done: set[str] = set()  # cells, of the landings in `_heard`
+        self._heard: set[str] | None = None
         self._told: set[str] | None = None  # landings that `news` has told of
 
     @classmethod
@@ -172,6 +173,15 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def _landed_beside(self, known: Collection[str]) -> list[str]:
+        """Names of what has landed, without ``known``. With thousands of those it takes half as long as to list all of them."""
+        self.elsewhere.pull()
+        try:
+            names = os.listdir(self.root / "cells")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in names if name not in known and (self.root / "cells" / name).is_dir())
+
     def _look(self, kind: str = "cells") -> Known:
         """Everything of ``kind`` ("cells", "epochs") that has landed; only what is new since the last look is read."""
         names = self._landed_names()
@@ -179,10 +189,6 @@ class Store:
         known = before if before.names else indexed(self.root, kind, names)
         new = [self.root / "cells" / name for name in names if name not in known.names]
         self._read[kind] = known = known.with_new(new, kind)
-        if kind == "cells":
-            for table in known.tables[len(before.tables) :]:
-                # Not by a compute function: given a Python scalar, these import pandas, which takes longer than all the rest.
-                self._done.update(_strings(table["cell"])[_strings(table["state"]) == "done"].tolist())
         return known
 
     def index(self) -> None:
@@ -222,19 +228,44 @@ class Store:
 
         It reads those landings and keeps none, whatever else is there: for who looks every few seconds, and all day.
         """
-        there, before = set(self._landed_names()), self._told
-        self._told = there
+        if self._told is None:
+            self._told = set(self._landed_names())
+            return {}
+        new = self._landed_beside(self._told)
+        self._told.update(new)
         found: dict[str, Outcome] = {}
-        for name in sorted(there - before) if before is not None else ():
+        for name in new:
             for row in landed(self.root / "cells" / name, "cells").to_pylist():
                 if row["cell"] not in found or row["state"] == "done":
                     found[row["cell"]] = _outcome(row)
         return found
 
     def landed(self, key: str) -> bool:
-        """True where the cell ``key`` is done. Cheap to ask often: only landings not seen before are read."""
-        self._look()
-        return key in self._done
+        """True where the cell ``key`` is done."""
+        return bool(self.landed_among([key]))
+
+    def landed_among(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that are done. Cheap to ask often: it reads landings not seen before, and keeps names alone."""
+        if self._heard is None:
+            self._heard = self._all_done()
+        for name in self._landed_beside(self._heard):
+            self._note_done(landed(self.root / "cells" / name, "done"))
+            self._heard.add(name)
+        return self._done.intersection(keys)
+
+    def _all_done(self) -> set[str]:
+        """Note everything that is done now, from an index of its own: each new worker would else read thousands of landings."""
+        names = self._landed_names()
+        known = indexed(self.root, "done", names).with_new([self.root / "cells" / name for name in names], "done")
+        if len(known.names) - known.in_file >= LEAST:
+            write_index(self.root, "done", known)
+        for table in known.tables:
+            self._note_done(table)
+        return set(known.names)
+
+    def _note_done(self, table: pa.Table) -> None:
+        # Not by a compute function: given a Python scalar, these import pandas, which takes longer than all the rest.
+        self._done.update(_strings(table["cell"])[_strings(table["state"]) == "done"].tolist())
 
     def epochs(self, cells: pa.Table | None = None) -> pa.Table:
         """One row a (cell, epoch) of the done cells, with their config, fold and seed, ordered by (config, fold, seed, epoch)."""

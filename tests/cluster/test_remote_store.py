@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 import raresearch as rs
 from raresearch.errors import StoreError, WriteFailed
 from raresearch.store.claims import Claims
+from raresearch.store.records import CellRecord
 from raresearch.store.remote import Remote, elsewhere, local, mirror, within
+from raresearch.store.store import Store
+from raresearch.types import Cell, Outcome
 
 STUDY = """
 study: far
@@ -67,8 +70,8 @@ def quick(monkeypatch):
     monkeypatch.setattr("raresearch.store.remote.REST", 0.0)
 
 
-def never(key):
-    return False
+def never(keys):
+    return ()
 
 
 # -- claims
@@ -110,7 +113,7 @@ def test_what_is_settled_while_one_waits_is_not_ours():
     with Claims(shelf, stale=60).held(["k"], never), ThreadPoolExecutor(1) as pool:
 
         def wait():
-            with Claims(shelf, stale=60).held(["k", "free"], landed.__contains__) as mine:
+            with Claims(shelf, stale=60).held(["k", "free"], landed.intersection) as mine:
                 return mine
 
         waiting = pool.submit(wait)
@@ -199,6 +202,20 @@ def test_a_study_on_object_storage_has_the_same_tables_and_goes_on_from_another_
     machine("third")
     assert [e["reason"] for e in rs.open(place).ledger()] == ["a test"], "a look is seen from everywhere"
     assert not Remote(again.folder, place).names("claims/ledger")
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_cell_that_landed_between_the_last_look_and_the_lease_is_not_trained_again(where, tmp_path, machine, monkeypatch):
+    monkeypatch.setattr("raresearch.store.remote.REST", 60.0)  # however short the time since the last look
+    run = local(f"file://{tmp_path}/shared/mine") if where == "there" else tmp_path / "mine"
+    cells = [Cell({"model.hidden": 1}, 0, seed, 4, {"data": "x"}) for seed in range(3)]
+    store, *keys = Store.create(run, "it", {}), *(c.key for c in cells)
+    assert store.landed_among(keys) == set()
+    machine("second")
+    other = Store.create(local(f"file://{tmp_path}/shared/mine") if where == "there" else run, "it", {})
+    other.land([CellRecord(cells[1], Outcome(keys[1], "done", 4, 2, 0.5))])
+    with store.elsewhere.leases(keys, store.landed_among) as mine:
+        assert mine == {keys[0]: True, keys[1]: False, keys[2]: True}
 
 
 def test_a_landing_without_its_marker_is_not_seen_and_with_it_whole(tmp_path, place, machine):

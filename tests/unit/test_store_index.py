@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from raresearch.errors import StoreError
 from raresearch.store import index
 from raresearch.store.records import CellRecord
 from raresearch.store.store import FEW, Store
@@ -106,3 +107,76 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(root: Path) -> Non
     (root / "index").write_text("a file where the folder would be")
     Store.open(root).index()
     assert len(answers(root)[0]) == CELLS
+
+
+def keys(root: Path) -> list[str]:
+    return [str(row["cell"]) for row in Store.open(root).cells().to_pylist()]
+
+
+def test_a_worker_that_begins_among_many_landings_reads_those_that_no_worker_before_it_has_read(
+    root: Path, monkeypatch
+) -> None:
+    assert Store.open(root).landed_among([*keys(root), "f" * 24]) == set(keys(root))
+    Store.open(root).land([record(CELLS)])
+    opened: list[str] = []
+    read = index.landed
+
+    def counted(path: Path, kind: str):
+        opened.append(kind)
+        return read(path, kind)
+
+    monkeypatch.setattr(index, "landed", counted)
+    assert Store.open(root).landed_among([record(CELLS).cell.key, "f" * 24]) == {record(CELLS).cell.key}
+    assert opened == ["done"], "only the new landing is read by itself"
+
+
+def test_a_worker_does_not_take_a_cell_that_was_removed_for_done(root: Path) -> None:
+    first, *others = keys(root)
+    Store.open(root).landed_among([])
+    row = next(row for row in Store.open(root).cells().to_pylist() if row["cell"] == first)
+    shutil.rmtree(root / "cells" / row["landing"])
+    assert Store.open(root).landed_among([first, *others]) == set(others)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"PAR1 no more"), lambda p: p.write_bytes(b"")]
+)
+def test_without_its_index_a_worker_reads_the_landings(damage, root: Path) -> None:
+    Store.open(root).landed_among([])
+    damage(root / "index" / "done.parquet")
+    assert Store.open(root).landed_among(keys(root)) == set(keys(root))
+
+
+def test_a_failed_cell_is_not_done_until_it_is(root: Path) -> None:
+    failed = record(CELLS)
+    worker = Store.open(root)
+    Store.open(root).land([CellRecord(failed.cell, Outcome(failed.cell.key, "failed", error="NaN"))])
+    assert worker.landed_among([failed.cell.key]) == set()
+    Store.open(root).land([failed])
+    assert worker.landed_among([failed.cell.key]) == {failed.cell.key}
+    assert Store.open(root).landed_among([failed.cell.key]) == {failed.cell.key}
+
+
+def test_news_are_what_landed_since_and_nothing_is_kept_of_them(root: Path) -> None:
+    store = Store.open(root)
+    assert store.news() == {}
+    assert store.news() == {}
+    new, failed = record(CELLS), record(CELLS + 1)
+    Store.open(root).land([new, CellRecord(failed.cell, Outcome(failed.cell.key, "failed", error="NaN"))])
+    Store.open(root).land([failed])
+    found = store.news()
+    assert {key: o.state for key, o in found.items()} == {new.cell.key: "done", failed.cell.key: "done"}
+    assert found == {key: o for key, o in Store.open(root).outcomes().items() if key in found}
+    assert store.news() == {}
+    assert store._read == {}
+
+
+def test_a_damaged_landing_is_named_once_and_the_next_news_come_all_the_same(root: Path) -> None:
+    store = Store.open(root)
+    store.news()
+    (root / "cells" / "broken").mkdir()
+    (root / "cells" / "broken" / "cells.parquet").write_text("no Parquet")
+    with pytest.raises(StoreError, match="broken"):
+        store.news()
+    Store.open(root).land([record(CELLS)])
+    assert list(store.news()) == [record(CELLS).cell.key]
