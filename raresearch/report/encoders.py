@@ -43,7 +43,8 @@ class Encoders:
     """
 
     def __init__(self, processes: int | None = None) -> None:
-        self._count = min(MOST, _cores() - 1) if processes is None else processes
+        able = min(MOST, _cores() - 1) if sys.executable else 0  # where Python is part of another program, there may be no such file
+        self._count = able if processes is None else processes
         self._all: list[subprocess.Popen[bytes]] = []
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._waiting: list[Encoding] = []

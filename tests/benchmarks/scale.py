@@ -14,25 +14,34 @@ reading  `status` and `report` on a store of 10^6 epoch rows that `raresearch ru
          out that nothing has changed), one made anew, one made again from the kept estimates, and one where 100 of 10^4 cells landed
          since (their files are touched: what they say stays the same)
 
-Of a store filled without a run the first report took 18.8 s (16.0 s of CPU) and one after a landing 14.0 s (12.6 s), by the command
-line on two quiet cores, one run each; now 11.9 s (10.6 s) and 10.8 s (9.5 s). Shares, seconds of CPU of one run before and one after
-while the machine was busy (21.5 s and 16.6 s in all):
+How it came to be so, with what was predicted. The report, of a store filled without a run, 18.8 s at first, then 11.9 s (seconds of
+CPU of one run before and one after while the machine was busy, 21.5 s and 16.6 s in all):
 
 comparisons  figures of merit of all configs on one resample in one call, not 121: predicted a tenth of 2.9 s, seen 0.6 s
 figures      `savefig` draws each figure once more before each file, for its layout; without it predicted 26 % less, seen 6.3 -> 4.6 s
              of encoding, part of it from the axes of 24 panels of learning curves, which are shared no longer; in all 8.1 -> 6.0 s
-TensorBoard  checksums by tables for all events of a file at once, instead of byte by byte in Python: predicted 0.3 s less, seen
-             1.4 -> 0.9 s; not taken afterwards: the format's own writer is worth half a second (half a second more than the above)
 evaluation   the arrays of a list of events made once for all cells, no deep copies: no number was predicted, seen 7.0 -> 6.7 s, next
-             to nothing; configs are now parsed once, not once a cell, which came after this pair
+             to nothing
 
-Of a store that a run has left (another machine): run 168 s, `status` 0.49 s, `report` as it stood 0.62 s, made anew 15.4 s, from kept
-estimates 11.7 s, after a landing 12.8 s. `driver` before was what is `alone` now; packed, 10,000 cells: the last tenth costs 0.75 of the
-first, the driver's memory grows from 148 to 224 MiB, which is not flat. `alone` was not run with 10,000 cells since.
+Of a store that a run has left, on two quiet cores, 15.4 s made anew, then 8.5 s:
 
-What is left on quiet cores (s of CPU, first and after a landing): figures 4.1 and 4.0, gathering and evaluating 4.1 and 2.2,
-TensorBoard 0.6, comparisons 0.6, imports 0.9 and some 1.3 besides. Two seconds are far: figures and imports alone take 5. Not
-tried: figures kept by their content, which would help after a landing, and a second process.
+evaluation   all cells of a list of events in one matrix, DeLong's variances for all rows at once: predicted 3 s less, seen 5.2 -> 2.1 s
+figures      encoded by a process beside this one, the largest first: predicted 12.1 -> 9 s in all, seen 10.0 s, and 8.1 s with the next
+             two; a second and a third such process on two cores: 0.3 and 0.8 s more. Without any: 11.3 s
+TensorBoard  checksums in C (google-crc32c), which took 0.9 s in Python: predicted 0.8 s less, seen 1.6 -> 0.8 s. Found on the way:
+             hyperparameters were written in another order by each process
+cost sheet   by numbers of cells instead of names, row by row: predicted 0.3 s less, seen 0.36 -> 0.13 s
+PNG          zlib's level 3 instead of 6 would save 0.27 s and cost a tenth in size: not taken
+
+What is left is flat: imports 1.2 s, gathering and evaluating 2.1 s, drawing 1.5 s, encoding 4.3 s, beside it findings 0.4 s and
+TensorBoard 0.8 s. Two seconds are out of reach that way.
+
+The driver, packed: memory 148 -> 224 MiB before. Tune holds several copies of what a trial is given, 2 KiB of JSON a cell: as
+compressed text predicted 20 MiB less, seen 25. The watch over landings read all cells at each look, in Arrow and as Python objects:
+it reads what is new now and keeps nothing; predicted to be the rest, seen: 142 -> 151 MiB. `alone`: 240 MiB after 3,000 cells
+before (20 to 25 KiB each, which were taken for Ray's own and were the same watch), now 171 -> 204 MiB after 10,000. There each
+new worker read all landings (6 s among 10,000), from an index of its own now, and each lease listed and sorted them: 24 -> 33 ms a
+cell over the run before, now 19 -> 26 ms.
 """
 
 from __future__ import annotations
