@@ -43,7 +43,9 @@ class Encoders:
     """
 
     def __init__(self, processes: int | None = None) -> None:
-        able = min(MOST, _cores() - 1) if sys.executable else 0  # where Python is part of another program, there may be no such file
+        able = (
+            min(MOST, _cores() - 1) if sys.executable else 0
+        )  # where Python is part of another program, there may be no such file
         self._count = able if processes is None else processes
         self._all: list[subprocess.Popen[bytes]] = []
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()

@@ -26,21 +26,21 @@ evaluation   the arrays of a list of events made once for all cells, no deep cop
 Of a store that a run has left, on two quiet cores, 15.4 s made anew, then 8.5 s:
 
 evaluation   all cells of a list of events in one matrix, DeLong's variances for all rows at once: predicted 3 s less, seen 5.2 -> 2.1 s
-figures      encoded by a process beside this one, the largest first: predicted 12.1 -> 9 s in all, seen 10.0 s, and 8.1 s with the next
-             two; a second and a third such process on two cores: 0.3 and 0.8 s more. Without any: 11.3 s
+figures      encoded by a process beside this one, the largest first: predicted 6.2 s in all, seen 10.0 s, and 8.1 s with the next
+             two; with a second and a third such process, on two cores, 8.3 and 8.9 s; without any 11.3 s
 TensorBoard  checksums in C (google-crc32c), which took 0.9 s in Python: predicted 0.8 s less, seen 1.6 -> 0.8 s. Found on the way:
              hyperparameters were written in another order by each process
-cost sheet   by numbers of cells instead of names, row by row: predicted 0.3 s less, seen 0.36 -> 0.13 s
+cost sheet   by numbers of cells instead of names: predicted 0.36 -> 0.02 s, seen 0.13 s
 PNG          zlib's level 3 instead of 6 would save 0.27 s and cost a tenth in size: not taken
 
 What is left is flat: imports 1.2 s, gathering and evaluating 2.1 s, drawing 1.5 s, encoding 4.3 s, beside it findings 0.4 s and
 TensorBoard 0.8 s. Two seconds are out of reach that way.
 
 The driver, packed: memory 148 -> 224 MiB before. Tune holds several copies of what a trial is given, 2 KiB of JSON a cell: as
-compressed text predicted 20 MiB less, seen 25. The watch over landings read all cells at each look, in Arrow and as Python objects:
+compressed text predicted 20 MiB less, seen 20. The watch over landings read all cells at each look, in Arrow and as Python objects:
 it reads what is new now and keeps nothing; predicted to be the rest, seen: 142 -> 151 MiB. `alone`: 240 MiB after 3,000 cells
 before (20 to 25 KiB each, which were taken for Ray's own and were the same watch), now 171 -> 204 MiB after 10,000. There each
-new worker read all landings (6 s among 10,000), from an index of its own now, and each lease listed and sorted them: 24 -> 33 ms a
+new worker read all landings (3 s among 7,500), from an index of its own now, and each lease listed and sorted them: 24 -> 33 ms a
 cell over the run before, now 19 -> 26 ms.
 """
 
