@@ -65,10 +65,11 @@ def resolve(kind: str, reference: str, base_dir: str | Path | None = None) -> An
 def build(kind: str, name: str, options: Mapping[str, Any], base_dir: str | Path | None = None, **given: Any) -> Any:
     """An instance of what ``name`` resolves to, made with ``options`` from YAML and what the caller has ``given``.
 
-    Of ``given``, the constructor receives what it has parameters for; options cannot override it. Raises `PluginError`, and
-    `SpecError` at "name.option" for an option that does not exist, is missing, or is refused by the constructor.
+    Of ``given`` and ``base_dir``, the constructor receives what it has parameters for; options cannot override it. Raises
+    `PluginError`, and `SpecError` at "name.option" for an option that does not exist, is missing, or is refused by the constructor.
     """
     target = resolve(kind, name, base_dir)
+    given = {"base_dir": None if base_dir is None else Path(base_dir), **given}
     accepted = inspect.signature(target).parameters
     anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
     fixed = {key: value for key, value in given.items() if key in accepted}

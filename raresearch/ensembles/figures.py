@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from raresearch.types import Array, Estimate
 FomName = str | Mapping[str, Mapping[str, Any]]
 
 
-def build_fom(fom: FomName) -> FigureOfMerit:
-    """The figure of merit that a rule names. `SpecError` where it is neither a name nor one name with options."""
+def build_fom(fom: FomName, base_dir: Path | None = None) -> FigureOfMerit:
+    """The figure of merit that a rule names; ``./file.py:Name`` starts from ``base_dir`` (None: the current folder).
+
+    `SpecError` where it is neither a name nor one name with options.
+    """
     options: dict[str, Any] = {}
     if isinstance(fom, str):
         name = fom
@@ -26,8 +30,13 @@ def build_fom(fom: FomName) -> FigureOfMerit:
         name, options = next((n, dict(o or {})) for n, o in fom.items())
     else:
         raise SpecError("fom", f"{fom!r} given, one name is needed", "for example fom: {rejection: {acceptance: 0.9}}")
-    made: FigureOfMerit = plugins.build("foms", name, options)
+    made: FigureOfMerit = plugins.build("foms", name, options, base_dir)
     return made
+
+
+def own_fom(rule: Any) -> FigureOfMerit:
+    """The figure of merit that ``rule.fom`` names; its file is looked for from the folder of the study that has the rule."""
+    return build_fom(rule.fom, getattr(rule, "base_dir", None))
 
 
 def unit(weight: Array) -> Array | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
+from pathlib import Path as Folder
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from raresearch.ensembles.base import Library, Per, ScoreSource, ordered, refuse
 from raresearch.ensembles.candidates import Candidates, member, whole
 from raresearch.ensembles.combine import additive, check_combination, finish
 from raresearch.ensembles.fast_rejection import RejectionEngine
-from raresearch.ensembles.figures import FomName, build_fom, unit
+from raresearch.ensembles.figures import FomName, own_fom, unit
 from raresearch.ensembles.forward import Engine, FomEngine, Path, forward
 from raresearch.ensembles.rules import Goal, refuse_empty
 from raresearch.errors import SelectionError, SpecError
@@ -50,10 +51,12 @@ class Greedy:
     floor: int = 0
     seed: int = 0
     combine: str = "scores"
+    base_dir: InitVar[Folder | None] = None  # from where a figure's file is looked for; no option, and not what the rule is
     per: ClassVar[Per] = "study"
     needs_scores: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, base_dir: Folder | None) -> None:
+        object.__setattr__(self, "base_dir", base_dir)
         for place, value, least in (("steps", self.steps, 1), ("initial", self.initial, 1), ("bags", self.bags, 1)):
             whole(place, value, least)
         whole("floor", self.floor, 0)
@@ -64,7 +67,7 @@ class Greedy:
         if check_combination(self.combine) in ("median", "weighted"):
             raise SpecError("combine", f"{self.combine!r} cannot be built member by member", "use scores, logits or ranks")
         self._candidates  # noqa: B018 (checks its options)
-        build_fom(self.fom)
+        own_fom(self)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -109,7 +112,7 @@ class Greedy:
             yield np.sort(rng.choice(n, max(1, round(self.fraction * n)), replace=False))
 
     def _engine(self, library: Library) -> Engine:
-        return engine(build_fom(self.fom), library, self.combine, self.floor)
+        return engine(own_fom(self), library, self.combine, self.floor)
 
 
 def engine(fom: FigureOfMerit, library: Library, how: str, floor: int) -> Engine:

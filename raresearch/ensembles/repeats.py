@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from raresearch.ensembles.base import Per, ScoreSource, refuse_missing, without_scores
 from raresearch.ensembles.candidates import Candidates, member, whole
 from raresearch.ensembles.combine import additive, finish
-from raresearch.ensembles.figures import FomName, build_fom, values
+from raresearch.ensembles.figures import FomName, own_fom, values
 from raresearch.ensembles.rules import BestEpoch, Goal, badness, members_of, refuse_empty, refuse_test
 from raresearch.errors import SelectionError
 from raresearch.metrics.base import FigureOfMerit, on
@@ -57,13 +58,15 @@ class BestOfRepeats:
     goal: Goal | None = None
     fom: FomName | None = None
     epochs: int = 1
+    base_dir: InitVar[Path | None] = None  # from where a figure's file is looked for; no option, and not what the rule is
     per: ClassVar[Per] = "config"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, base_dir: Path | None) -> None:
+        object.__setattr__(self, "base_dir", base_dir)
         refuse_test(self.by)
         whole("epochs", self.epochs)
         if self.fom is not None:
-            build_fom(self.fom)
+            own_fom(self)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,7 +95,7 @@ class BestOfRepeats:
         refuse_empty(epochs)
         if self.fom is None:
             return self.choose(epochs)
-        fom, candidates = build_fom(self.fom), self._candidates.table(epochs)
+        fom, candidates = own_fom(self), self._candidates.table(epochs)
         found: dict[int, float] = {}
         for library in scores.libraries(candidates):
             each = finish("scores", additive("scores", library.logits))

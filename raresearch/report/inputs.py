@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from raresearch.ensembles.figures import build_fom
+from raresearch.ensembles.figures import own_fom
 from raresearch.errors import UserError
 from raresearch.metrics.base import FigureOfMerit
 from raresearch.store.store import Store
@@ -69,7 +69,7 @@ def _inner(part: object) -> Iterator[object]:
     fom = getattr(part, "fom", None)
     if isinstance(fom, str | Mapping):
         with suppress(UserError):  # another rule's word for something else
-            yield build_fom(fom)
+            yield own_fom(part)
     elif fom is not None:
         yield fom
 

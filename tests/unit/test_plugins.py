@@ -192,3 +192,41 @@ def test_a_wrong_option_is_named(tmp_path: Path, options: dict[str, int], messag
     write(tmp_path, PART, "p.py")
     with pytest.raises(SpecError, match=message):
         plugins.build("searchers", "./p.py:Part", options, tmp_path, space="S", seed=1)
+
+
+OWN_FIGURE = """
+from dataclasses import dataclass
+from raresearch.metrics.foms import RocAuc
+
+
+@dataclass(frozen=True)
+class Own(RocAuc):
+    name = "own"
+"""
+
+
+@pytest.mark.parametrize("rule", ["greedy", "best_of_repeats"])
+def test_a_rule_finds_its_figure_beside_the_yaml_from_wherever_one_runs_it(rule, tmp_path, monkeypatch):
+    import raresearch as rs
+
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "own.py").write_text(OWN_FIGURE)
+    # Of the same name, and broken: the one in the current folder must not be taken.
+    (tmp_path / "own.py").write_text("raise RuntimeError('the wrong file')")
+    monkeypatch.chdir(tmp_path)
+    text = f"""
+study: own
+experiment: toy
+fixed: {{data.events: 120, train.epochs: 2}}
+space: {{train.learning_rate: {{choice: [0.01]}}}}
+repeats: 2
+objective: roc_auc
+selection: {{{rule}: {{fom: ./own.py:Own}}}}
+keep: {{scores: all}}
+execution: {{backend: local}}
+"""
+    (tmp_path / "study" / "s.yaml").write_text(text)
+    study = rs.run(tmp_path / "study" / "s.yaml", out=tmp_path / "run")
+    assert study.select().ensembles
+    assert "base_dir" not in repr(study.rule), "where the study lies is no part of what the rule is"
+    assert pickle.loads(pickle.dumps(study.rule)).base_dir == tmp_path / "study"
