@@ -1,7 +1,7 @@
 """Figures made files by processes beside this one: matplotlib needs 0.2 to 1.4 s a figure, and one core at a time.
 
-Each is Python with this file as its program; a figure goes to it as a pickle through a pipe, its PNG and SVG come back. What such
-a process cannot do (it is not there, the figure cannot be pickled) is done here, with the same bytes.
+Each is Python with this file as its program; a figure goes to it as a pickle through its pipe, its PNG and SVG come back as bytes.
+What such a process cannot do (it is not there, the figure cannot be pickled) is done here, with the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO
 
 from matplotlib.figure import Figure
 
@@ -96,7 +96,7 @@ class Encoders:
         process = self._idle.get()
         try:
             encoding.made.set_result(_asked(process, encoding.content))
-        except (OSError, EOFError, pickle.UnpicklingError):  # the process has ended: for want of memory, say
+        except (OSError, EOFError):  # the process has ended: for want of memory, say
             encoding.made.set_result(None)
         finally:
             self._idle.put(process)
@@ -129,10 +129,22 @@ def _started() -> subprocess.Popen[bytes]:
 def _asked(process: subprocess.Popen[bytes], content: bytes) -> Files:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(len(content).to_bytes(8) + content)
-    process.stdin.flush()
-    png, svg = pickle.load(process.stdout)
-    return png, svg
+    _put(process.stdin, content)
+    return _got(process.stdout), _got(process.stdout)
+
+
+def _put(pipe: IO[bytes], content: bytes) -> None:
+    pipe.write(len(content).to_bytes(8) + content)
+    pipe.flush()
+
+
+def _got(pipe: IO[bytes]) -> bytes:
+    """What `_put` wrote. Raises `EOFError` where the other end has closed before all of it was there."""
+    head = pipe.read(8)
+    content = pipe.read(int.from_bytes(head)) if len(head) == 8 else b""
+    if len(head) < 8 or len(content) < int.from_bytes(head):
+        raise EOFError
+    return content
 
 
 def _cores() -> int:
@@ -141,12 +153,12 @@ def _cores() -> int:
 
 def main() -> None:
     """Encode what comes in until nothing does."""
-    answers: Any = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nobody's print may stand between the answers
-    asked = sys.stdin.buffer
-    while size := asked.read(8):
-        pickle.dump(_encoded(pickle.loads(asked.read(int.from_bytes(size)))), answers)
-        answers.flush()
+    with suppress(EOFError):
+        while True:
+            for file in _encoded(pickle.loads(_got(sys.stdin.buffer))):
+                _put(answers, file)
 
 
 if __name__ == "__main__":

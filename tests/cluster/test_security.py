@@ -134,8 +134,8 @@ def test_names_that_become_paths_are_plain_words(tmp_path, name):
 
 
 def test_no_module_unpickles_or_evaluates():
-    """The one `exec` runs a user's own experiment file, which is code; pickles cross only between Ray's own processes, and through
-    the pipe between a report and the encoders that it started: neither reads a file."""
+    """The one `exec` runs a user's own experiment file, which is code. Pickles cross only between Ray's own processes and, the one
+    `loads`, from a report to the encoders that it started: through their pipe, never from a file."""
     forbidden = {"pickle.load", "pickle.loads", "torch.load", "joblib.load", "eval", "marshal.loads", "yaml.load", "os.system"}
     found = []
     for path in PACKAGE.rglob("*.py"):
@@ -147,7 +147,7 @@ def test_no_module_unpickles_or_evaluates():
                 pickled = any(k.arg == "allow_pickle" and ast.unparse(k.value) != "False" for k in node.keywords)
                 if name in forbidden or name == "exec" or pickled or (name.endswith(("load", "loads")) and "pickle" in name):
                     found.append(f"{path.relative_to(PACKAGE)}: {name}")
-    assert sorted(found) == ["plugins.py: exec", "report/encoders.py: pickle.load", "report/encoders.py: pickle.loads"]
+    assert sorted(found) == ["plugins.py: exec", "report/encoders.py: pickle.loads"]
 
 
 def test_everything_that_a_run_leaves_obeys_the_umask(tmp_path):
