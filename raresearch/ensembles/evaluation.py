@@ -263,7 +263,7 @@ class ScoreReader:
         found: list[tuple[list[pa.Table], Array]] = []
         for ensemble in ensembles:
             if len(ensemble.members) == 1 and ensemble.combine == "scores" and ensemble.calibration is None:
-                # What most are, by the ten thousand: the same numbers as `combined`, in a quarter of its time.
+                # What most are, by the ten thousand: the same numbers as `combined`, without its tables of parts.
                 events, logits = self.logits(ensemble.members[0], "validation")
                 found.append(([self.events(events, len(logits))], logistic(logits)))
             else:

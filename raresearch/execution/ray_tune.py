@@ -1,4 +1,4 @@
-"""Packs on Ray Tune: reused actors, bounded concurrency, one small JSON a trial.
+"""Packs on Ray Tune: reused actors, bounded concurrency, one small text a trial.
 
 Tune is the scheduler and nothing else. Which cells exist, what is done and what comes next is the study's; scores go from
 the worker straight into the store. So a trial is a pack, its config is the pack as text, and so is its result, the outcomes.

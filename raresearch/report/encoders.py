@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from raresearch.report.figures.style import encode, style
 
-MOST = 4  # processes; a study has 8 to 12 figures, of which the slowest decides from then on
+MOST = 4  # processes; a study has 8 to 12 figures. Measured with two cores only, where one process is best
 Files = tuple[bytes, bytes]
 
 
